@@ -1,0 +1,230 @@
+//! Every bound of the service with its reason. A queue, wait, frame, line or retry without a row here is a mistake.
+
+use std::time::Duration;
+
+/// A model's name. Hub names stay under 100 bytes; 256 leaves room and keeps log lines readable.
+pub const MODEL_NAME_BYTES: usize = 256;
+/// The readable part of an instance id: with `-xxxxxxxx.log.9` it stays far below the 255 bytes of a file name.
+pub const INSTANCE_SLUG_CHARS: usize = 48;
+/// Models in one configuration. Scale is proven at 1,000; ten times that is a mistake in a generator script.
+pub const MODELS: usize = 10_000;
+/// A configuration file. The largest honest one (10,000 models) has about 2 MiB.
+pub const CONFIG_BYTES: u64 = 8 * 1024 * 1024;
+/// Faults of one configuration that are told one by one; a person mends no more in one sitting, the rest is counted.
+pub const CONFIG_FAULTS: usize = 200;
+/// The longest duration in a configuration: tokio's timers end at about two years, and a longer one is a slip of the unit.
+pub const DURATION_MAX: Duration = Duration::from_secs(31_557_600);
+/// Restarts that a sliding window may allow: the moments of all of them are kept for each instance.
+pub const WINDOW_RESTARTS: u32 = 1000;
+/// A delay before a restart grows by this factor at most: from 1 ms the longest delay is reached in five steps then.
+pub const BACKOFF_FACTOR_MAX: f64 = 100.0;
+/// Spawns at one time: each costs the spawner's thread 0.5 ms, and more at once starve what already runs.
+pub const SPAWNS_AT_ONCE_MAX: usize = 64;
+/// Bytes of a socket's path: `sun_path` has 108 with its closing NUL.
+pub const SOCKET_PATH_BYTES: usize = 107;
+/// Folders above the working directory in which a backend path is looked for, by the management contract.
+pub const BACKEND_PATH_PARENTS: usize = 5;
+/// The least delay of restarts that go on for ever: ten a second cost less than 1 % of a core in spawns.
+pub const RETRY_BACKOFF_MIN: Duration = Duration::from_millis(100);
+/// The least memory limit of a backend: below it the dynamic linker of a C program fails before `main()`.
+pub const BACKEND_MEMORY_MIN: u64 = 4 * 1024 * 1024;
+/// The least size of a log file before it is rotated: the bytes kept of one long line.
+pub const LOG_FILE_BYTES_MIN: u64 = OUTPUT_LINE_BYTES as u64;
+/// Rotated log files of one instance: a rotation renames each of them.
+pub const LOG_FILES_KEPT_MAX: u32 = 100;
+
+/// A frame on the CLI or handshake socket. Requests have a few hundred bytes; this stops memory exhaustion by one frame.
+pub const FRAME_BYTES: i64 = 1024 * 1024;
+/// Parts of a multipart message that are kept before the rest is thrown away. Honest messages have at most two.
+pub const FRAME_PARTS: usize = 8;
+/// Requests of all clients inside the tree at one time: 1,024 kept a flood at 9.5 MB at full speed, without a bound it took 430 MB.
+pub const GATEWAY_CREDITS: usize = 1024;
+/// Messages received or replies sent in one turn of a gateway's loop, so that neither direction starves the other.
+pub const GATEWAY_BATCH: usize = 256;
+/// Replies kept for a peer that does not read, before the oldest is dropped and counted: as many as it can have asked
+/// for at one time, so that who reads loses none. [`BACKLOG_BYTES`] bounds them all.
+pub const PEER_BACKLOG: usize = GATEWAY_CREDITS + GATEWAY_DESK_REQUESTS;
+/// Peers with a backlog at one time; beyond it the peer that waited longest is given up.
+pub const BACKLOGGED_PEERS: usize = 1024;
+/// Bytes in all backlogs together: a `status` of 1,000 models has 400 KB, and 1,024 peers may have a backlog.
+pub const BACKLOG_BYTES: usize = 16 * 1024 * 1024;
+/// How soon a backlog is tried again at first; libzmq does not tell when one peer of a ROUTER can be written to.
+pub const BACKLOG_RETRY_MIN: Duration = Duration::from_millis(1);
+/// The slowest pace of these tries: 1,024 of them cost a millisecond.
+pub const BACKLOG_RETRY_MAX: Duration = Duration::from_millis(100);
+/// Requests under way at the model desk (loads that are waited for, unloads), apart from [`GATEWAY_CREDITS`] so
+/// that a thousand slow loads do not delay `status`.
+pub const GATEWAY_DESK_REQUESTS: usize = 2048;
+/// Replies that libzmq queues for one peer before the backlog takes over.
+pub const PEER_SEND_QUEUE: i32 = 256;
+/// Requests that libzmq queues from one peer: each may have [`FRAME_BYTES`], and the client's own queue comes on top.
+pub const PEER_RECEIVE_QUEUE: i32 = 64;
+/// Connections waiting to be accepted on one socket: a burst of clients at a restart.
+pub const LISTEN_BACKLOG: i32 = 512;
+/// How long a gateway waits for the lock of its predecessor in this process, which may still be sending.
+pub const SOCKET_TAKEOVER: Duration = Duration::from_secs(2);
+/// Lines about refused messages come at most this often; the rest is counted in the next one.
+pub const REFUSAL_LOG_EVERY: Duration = Duration::from_secs(1);
+/// Characters of a refused request that an error text may echo.
+pub const ECHO_CHARS: usize = 256;
+/// How long unsent replies may hold the end of a socket (a `stop-service` answer must get out).
+pub const SOCKET_LINGER: Duration = Duration::from_millis(500);
+/// A correlation id is echoed, so its length is bounded: a uuid has 36 bytes.
+pub const CORRELATION_ID_BYTES: usize = 1024;
+
+/// `load-model` without `wait` answers after this long at the latest: the Python CLI gives up after 2 s.
+pub const LOAD_PATIENCE: Duration = Duration::from_millis(1500);
+/// Requests waiting for one model to get ready.
+pub const LOAD_WAITERS: usize = 1024;
+/// An ask between actors. Handlers take microseconds; a second would already be a fault worth naming.
+pub const ASK_TIMEOUT: Duration = Duration::from_secs(10);
+/// An answer that waits for a process (load to the end, unload, restart): the longest start (an hour) and its retries.
+/// Who has not answered by then never will.
+pub const LONG_ASK_TIMEOUT: Duration = Duration::from_secs(2 * 3600);
+
+/// Lifecycle events kept for `events` and the timeline: about 2 MiB.
+pub const EVENT_RING: usize = 4096;
+
+/// Lines of output attached to an exit: enough for a Python traceback.
+pub const EXIT_OUTPUT_LINES: usize = 20;
+/// Bytes read from the end of a log file for these lines.
+pub const EXIT_OUTPUT_BYTES: u64 = 8 * 1024;
+/// A line of output is cut here: endless lines must not fill the memory.
+pub const OUTPUT_LINE_BYTES: usize = 4096;
+/// Bytes read from one instance's log in one turn, so that a flood does not starve the others.
+pub const OUTPUT_TURN_BYTES: usize = 256 * 1024;
+/// Lines that one `logs` answer may carry.
+pub const LOG_LINES: usize = 2000;
+/// Bytes read from the end of a log for a `logs` answer.
+pub const LOG_TAIL_BYTES: u64 = 1024 * 1024;
+/// Lines of one instance passed to the service's own log per second; the rest stays in its file and is counted.
+pub const OUTPUT_LINES_PER_SECOND: usize = 200;
+
+/// Processes looked at when the CPU time of a backend and its descendants is summed.
+pub const SAMPLED_DESCENDANTS: usize = 64;
+/// Reports kept for an instance whose actor is just being replaced.
+pub const UNCLAIMED_REPORTS: usize = 16;
+/// A loading process is looked at for progress (output, CPU time) at most this often.
+pub const PROGRESS_MIN: Duration = Duration::from_secs(1);
+/// And at least this often.
+pub const PROGRESS_MAX: Duration = Duration::from_secs(10);
+/// CPU time that counts as progress of a loading process: a timer that wakes up now and then stays below it.
+pub const PROGRESS_CPU: Duration = Duration::from_millis(50);
+/// Readiness attempts come this often at first and slow down to [`READY_ATTEMPT_MAX`].
+pub const READY_ATTEMPT_MIN: Duration = Duration::from_millis(2);
+/// The slowest pace of readiness attempts.
+pub const READY_ATTEMPT_MAX: Duration = Duration::from_millis(250);
+/// An HTTP answer to a health or readiness probe is read up to here.
+pub const PROBE_ANSWER_BYTES: usize = 64 * 1024;
+
+/// Added to the longest stop of any instance when all are stopped: spawns under way, scheduling.
+pub const STOP_SLACK: Duration = Duration::from_secs(5);
+/// How long a KILL of everything is waited for; what is left then is ended by the launcher itself.
+pub const KILL_ALL: Duration = Duration::from_secs(5);
+/// How long the tree itself may take to stop: gateways let their last replies out, everything else is at once.
+pub const TREE_STOP: Duration = Duration::from_secs(10);
+
+/// How long the command line waits for an answer unless the command may load a model: handlers take milliseconds.
+pub const CLI_PATIENCE: Duration = Duration::from_secs(10);
+/// How long the command line waits for a model to load: the stall limit of a start has the same length.
+pub const CLI_LOAD_PATIENCE: Duration = Duration::from_secs(300);
+/// A reply that the command line takes. 10,000 models with their last lines of output have about 40 MiB.
+pub const CLI_REPLY_BYTES: i64 = 64 * 1024 * 1024;
+/// While the command line waits it looks this often whether anybody still listens on the endpoint.
+pub const CLI_LISTENER_CHECK: Duration = Duration::from_secs(1);
+/// Opening a TCP endpoint to see whether anybody listens; beyond it ZeroMQ is left to try.
+pub const CLI_TCP_CHECK: Duration = Duration::from_secs(1);
+/// Pace of `logs -f` and `events -f`: feels immediate, and costs the service next to nothing.
+pub const CLI_FOLLOW_EVERY: Duration = Duration::from_millis(250);
+/// Pace of `status --watch`: uptimes count seconds.
+pub const CLI_WATCH_EVERY: Duration = Duration::from_secs(1);
+/// Pace at which a waiting `load-model` reads the state of the model for its progress line.
+pub const CLI_PROGRESS_EVERY: Duration = Duration::from_millis(300);
+/// How long such a progress line waits for the state: a detail must not hold back the answer that counts.
+pub const CLI_STATE_PATIENCE: Duration = Duration::from_millis(500);
+/// The longest `--timeout`: a year is "for ever" and still fits every clock.
+pub const CLI_LONGEST_WAIT: Duration = Duration::from_secs(366 * 24 * 3600);
+/// `start-service --daemonize` waits this long for the sockets; models load afterwards.
+pub const DAEMON_READY: Duration = Duration::from_secs(30);
+/// A daemon that did not get ready has this long to end by itself before it is killed.
+pub const DAEMON_STOP_GRACE: Duration = Duration::from_secs(15);
+/// Pace at which a starting daemon is looked at.
+pub const DAEMON_CHECK_EVERY: Duration = Duration::from_millis(25);
+/// How long a listener may take to show that it is a live service before a start gives up on it.
+pub const LIVE_SERVICE_PATIENCE: Duration = Duration::from_secs(2);
+/// Bytes of the daemon's log shown when it fails to start.
+pub const DAEMON_LOG_TAIL_BYTES: u64 = 8 * 1024;
+/// Lines of the daemon's log shown when it fails to start: enough for all faults of a configuration.
+pub const DAEMON_LOG_TAIL_LINES: usize = 20;
+/// The daemon's log file; one older file of this size is kept beside it.
+pub const SERVICE_LOG_BYTES: u64 = 16 * 1024 * 1024;
+
+/// One line of the service's own log: the longest honest one carries the last output of a failed start.
+pub const SERVICE_LOG_LINE_BYTES: usize = 8 * 1024;
+/// Log lines waiting for a slow reader of stderr before they are dropped and counted; 16 MiB at the very worst.
+pub const SERVICE_LOG_QUEUE: usize = 2048;
+/// Log lines written with one system call in a storm; what a pipe takes at once.
+pub const SERVICE_LOG_BATCH_BYTES: usize = 64 * 1024;
+/// The widest field of a log pattern: a wider one is a mistake and would pad every line to that length.
+pub const LOG_FIELD_WIDTH: usize = 256;
+/// How long the end of the service waits for its last log lines to be written.
+pub const SERVICE_LOG_FLUSH: Duration = Duration::from_millis(500);
+
+/// Threads of one process whose children are looked up when CPU time is summed. Children come from the first threads.
+pub const SAMPLED_THREADS: usize = 64;
+/// Turns of the output thread come this far apart: a backend that writes line by line must not wake it for each.
+pub const OUTPUT_TURN_EVERY: Duration = Duration::from_millis(20);
+/// A follower of a log that is further behind skips forward and counts what it skipped.
+pub const OUTPUT_BACKLOG_BYTES: u64 = 1024 * 1024;
+/// How often logs are looked at where the system has no inotify instance or watch left.
+pub const LOG_LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The smallest size a log is rotated at: a smaller one would be rotated at each line.
+pub const LOG_ROTATE_MIN_BYTES: u64 = 4096;
+/// Questions for log lines that wait for an answer; as many as requests of all clients inside the tree.
+pub const TAILS_PENDING: usize = GATEWAY_CREDITS;
+/// Exits and wake-ups taken from the kernel at one time.
+pub const SPAWNER_EVENTS: usize = 256;
+/// Orders taken in one turn of the output thread before it looks at the logs again.
+pub const OUTPUT_ORDERS: usize = 64;
+/// How often orphans of an ended group are looked for, where we are their reaper (process 1, subreaper).
+pub const ORPHANS_EVERY: Duration = Duration::from_millis(20);
+/// How long an ended group is looked at for orphans; a KILL takes milliseconds.
+pub const ORPHANS_FOR: Duration = Duration::from_secs(10);
+/// How long a dropped launcher may take to kill and reap what is left.
+pub const LAUNCHER_END: Duration = Duration::from_secs(5);
+/// Time beyond its limit that the end of the launcher waits for its threads to notice.
+pub const LAUNCHER_END_MARGIN: Duration = Duration::from_secs(1);
+
+/// Clients that the embedded backend remembers as greeted; beyond it the one silent for longest must greet again. About 300 KiB.
+pub const BACKEND_PEERS: usize = 1024;
+/// Items in one batch of the embedded backend. The reference engine sends some hundred; the answer has as many.
+pub const BATCH_ITEMS: usize = 65_536;
+/// Protocols in a handshake: a client names one by an index of one byte.
+pub const PROTOCOLS: usize = 256;
+/// A protocol's name; the longest in use has ten bytes.
+pub const PROTOCOL_NAME_BYTES: usize = 128;
+/// A connection whose handshake stays unanswered this long is made anew: a backend that binds before it loads
+/// answers late, but one that lost the question never does.
+pub const READY_ANSWER: Duration = Duration::from_secs(30);
+/// One HTTP or TCP readiness attempt: on loopback only a server that is stuck needs longer.
+pub const READY_ATTEMPT: Duration = Duration::from_secs(5);
+/// Bytes that a backend may send between a question and its answer before the connection is given up.
+pub const PROBE_DRAIN_BYTES: usize = 256 * 1024;
+/// A datagram on a notify socket; what systemd takes at most.
+pub const NOTIFY_BYTES: usize = 4096;
+/// Datagrams read from one notify socket before it must pause, and the pause: a flood then slows its sender, not the prober.
+pub const NOTIFY_BURST: usize = 64;
+/// See [`NOTIFY_BURST`].
+pub const NOTIFY_PAUSE: Duration = Duration::from_millis(10);
+/// Progress words of one loading process are passed on this often at most.
+pub const NOTIFY_STATUS_EVERY: Duration = Duration::from_millis(200);
+/// Headers of an HTTP answer to a probe.
+pub const PROBE_HEADERS: usize = 100;
+/// How long the end of the prober may take.
+pub const PROBER_END: Duration = Duration::from_secs(1);
+/// How often requests under way are counted while the service drains; they are answered in microseconds.
+pub const DRAIN_CHECK_EVERY: Duration = Duration::from_millis(5);
+/// How long a demo that is interrupted waits for its service to come up, before it takes it for never started.
+pub const DEMO_STARTING: Duration = Duration::from_secs(2);
+/// How long the clean-up of an interrupted demo may take in all.
+pub const DEMO_CLEAN_UP: Duration = Duration::from_secs(30);
