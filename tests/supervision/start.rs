@@ -1,0 +1,146 @@
+//! Starting: order, ignore, failure, panic, factories that hang.
+
+use std::time::Duration;
+
+use symphony::supervision::{ChildRules, ExitReason, Strategy, SupervisorFlags};
+use tokio::time::Instant;
+
+use crate::bench::{Plan, flags, settle, virtual_time};
+
+#[test]
+fn sup_start_normal() {
+    virtual_time(|bench| async move {
+        let top = bench.start(flags(Strategy::OneForOne), bench.workers(&["a", "b", "c"])).await;
+        let top = top.expect("it starts");
+        assert_eq!(bench.journal().await, "+a +b +c");
+        assert_eq!(top.children().await, "a:running b:running c:running");
+    });
+}
+
+#[test]
+fn children_start_one_after_another() {
+    virtual_time(|bench| async move {
+        bench.plan("a", &[Plan::RunAfter(Duration::from_secs(2))]);
+        bench.plan("b", &[Plan::RunAfter(Duration::from_secs(3))]);
+        let begun = Instant::now();
+        bench.running(flags(Strategy::OneForOne), bench.workers(&["a", "b"])).await;
+        assert!(begun.elapsed() >= Duration::from_secs(5), "{:?}", begun.elapsed());
+    });
+}
+
+#[test]
+fn sup_start_ignore_child() {
+    virtual_time(|bench| async move {
+        bench.plan("b", &[Plan::Ignore]);
+        let top = bench.start(flags(Strategy::OneForOne), bench.workers(&["a", "b", "c"])).await;
+        let top = top.expect("ignore is a success");
+        assert_eq!(bench.journal().await, "+a +c");
+        assert_eq!(top.children().await, "a:running b:stopped c:running");
+    });
+}
+
+#[test]
+fn sup_start_fail() {
+    virtual_time(|bench| async move {
+        bench.plan("c", &[Plan::Fail]);
+        let children = bench.workers(&["a", "b", "c", "d"]);
+        let error = bench.start(flags(Strategy::OneForOne), children).await.err();
+        assert_eq!(error.as_deref(), Some("child c failed to start: no luck"));
+        assert_eq!(bench.journal().await, "+a +b ?b -b ?a -a");
+    });
+}
+
+#[test]
+fn sup_start_error_return() {
+    for (plan, text) in [
+        (Plan::Panic, "child b failed to start: panicked: panicked in the factory"),
+        (
+            Plan::PanicLater,
+            "child b failed to start: panicked: panicked in the future of the factory",
+        ),
+    ] {
+        virtual_time(|bench| async move {
+            bench.plan("b", &[plan]);
+            let error = bench.start(flags(Strategy::OneForOne), bench.workers(&["a", "b"])).await;
+            assert_eq!(error.err().as_deref(), Some(text));
+            assert_eq!(bench.journal().await, "+a ?a -a");
+        });
+    }
+}
+
+#[test]
+fn sup_start_map_faulty_specs() {
+    virtual_time(|bench| async move {
+        let twice = bench.workers(&["a", "a"]);
+        let error = bench.start(flags(Strategy::OneForOne), twice).await.err();
+        assert_eq!(error.as_deref(), Some("child id a stands twice"));
+        assert_eq!(bench.journal().await, "", "nothing is started");
+    });
+}
+
+#[test]
+fn a_failed_start_names_the_child_through_all_levels() {
+    virtual_time(|bench| async move {
+        bench.plan("leaf", &[Plan::Fail]);
+        let below = bench.supervisor(
+            ChildRules::supervisor("below"),
+            SupervisorFlags::default(),
+            |bench| bench.workers(&["twig", "leaf"]),
+        );
+        let mut children = bench.workers(&["a"]);
+        children.push(below);
+        let error = bench.start(SupervisorFlags::default(), children).await.err();
+        assert_eq!(
+            error.as_deref(),
+            Some("child below failed to start: child leaf failed to start: no luck")
+        );
+        assert_eq!(bench.journal().await, "+a +twig ?twig -twig ?a -a");
+    });
+}
+
+#[test]
+fn a_start_that_is_given_up_leaves_nobody_behind() {
+    virtual_time(|bench| async move {
+        bench.plan("b", &[Plan::Hang]);
+        let start = bench.start(SupervisorFlags::default(), bench.workers(&["a", "b"]));
+        let patience = Duration::from_secs(1);
+        assert!(tokio::time::timeout(patience, start).await.is_err(), "b hangs");
+        assert_eq!(bench.journal().await, "+a -a");
+    });
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_factory_that_hangs() {
+    virtual_time(|bench| async move {
+        let top = bench.running(SupervisorFlags::default(), bench.workers(&["a", "b"])).await;
+        bench.plan("b", &[Plan::Hang]);
+        bench.crash("b").await;
+        assert_eq!(top.children().await, "a:running b:starting");
+        bench.journal().await;
+        let begun = Instant::now();
+        assert_eq!(top.stop().await, ExitReason::Shutdown);
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        assert_eq!(bench.journal().await, "?a -a");
+    });
+}
+
+#[test]
+fn a_stop_in_the_middle_of_a_nested_start_leaves_no_grandchild() {
+    virtual_time(|bench| async move {
+        bench.plan("leaf", &[Plan::Run, Plan::Hang]);
+        let below = bench.supervisor(
+            ChildRules::supervisor("below"),
+            SupervisorFlags { intensity: 0, ..SupervisorFlags::default() },
+            |bench| bench.workers(&["twig", "leaf"]),
+        );
+        let top = bench.running(SupervisorFlags::default(), vec![below]).await;
+        // the supervisor below gives up, and its next start hangs half way
+        bench.crash("twig").await;
+        assert!(bench.journal().await.ends_with("+twig"));
+        assert_eq!(top.children().await, "below:starting");
+        assert_eq!(top.stop().await, ExitReason::Shutdown);
+        assert_eq!(bench.journal().await, "-twig");
+        settle().await;
+        assert!(!bench.address("twig").connected());
+    });
+}
