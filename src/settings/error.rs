@@ -1,0 +1,78 @@
+//! Why there are no settings.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use super::fault::Fault;
+use crate::limits;
+
+/// A configuration that cannot be used. Nothing was changed or created.
+///
+/// The command line prints it as `Error: {text}`; the first two texts are part of the management contract.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// There is no file where one was named.
+    #[error("Configuration file not found at {}", .path.display())]
+    NotFound {
+        /// As it was named.
+        path: PathBuf,
+    },
+    /// The file is no JSON.
+    #[error("Invalid JSON in configuration file: {detail}")]
+    InvalidJson {
+        /// What the parser says, with line and column.
+        detail: String,
+    },
+    /// The file is no TOML.
+    #[error("Invalid TOML in configuration file: {detail}")]
+    InvalidToml {
+        /// What the parser says, with the line.
+        detail: String,
+    },
+    /// The file exists and cannot be read.
+    #[error("Configuration file {} cannot be read: {reason}", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The system's word.
+        reason: String,
+    },
+    /// The file is larger than any honest one.
+    #[error("Configuration file {} has more than {} bytes", .path.display(), limits::CONFIG_BYTES)]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It can be read, and is wrong in these places.
+    #[error("{0}")]
+    Faulty(FaultList),
+}
+
+/// All faults of one configuration; its text has one line for each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FaultList {
+    /// The file; `None` where there was none.
+    pub source: Option<PathBuf>,
+    /// The faults.
+    pub faults: Vec<Fault>,
+    /// How many more there are than are kept.
+    pub not_kept: usize,
+}
+
+impl fmt::Display for FaultList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.faults.len() + self.not_kept;
+        let noun = if count == 1 { "fault" } else { "faults" };
+        match &self.source {
+            Some(path) => write!(f, "Configuration {} has {count} {noun}:", path.display())?,
+            None => write!(f, "Configuration has {count} {noun}:")?,
+        }
+        for fault in &self.faults {
+            write!(f, "\n  {fault}")?;
+        }
+        if self.not_kept > 0 {
+            write!(f, "\n  and {} more", self.not_kept)?;
+        }
+        Ok(())
+    }
+}

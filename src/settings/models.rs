@@ -1,0 +1,246 @@
+//! `model_backends` and `supported_models` become the models that may be loaded.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::anchor::Anchors;
+use super::backend::{self, Backend};
+use super::document::Form;
+use super::fault::Faults;
+use super::model::{BackendSpec, LaunchForm, ModelSpec};
+use super::path::{KeyPath, shown};
+use super::placeholder::Placeholder;
+use super::raw::{MODEL_KEYS, RawBackendTable, RawModel};
+use super::reader::Reader;
+use crate::ids::ModelName;
+
+/// Reads both sections; answers the backends by type, too.
+pub(super) struct ModelReader<'a> {
+    pub anchors: &'a Anchors<'a>,
+    pub form: Form,
+    pub faults: &'a mut Faults,
+    pub warnings: &'a mut Vec<String>,
+}
+
+/// The backends by type.
+pub(super) type Backends = BTreeMap<String, Arc<BackendSpec>>;
+
+/// The keys that say what is run. A model that has one of them takes none of the others from its backend.
+const LAUNCH_KEYS: [&str; 4] = ["command", "script", "embedded", "pass_model_name"];
+
+impl ModelReader<'_> {
+    /// All backends and all models, as far as they are good.
+    pub fn read(&mut self) -> (Backends, Vec<Arc<ModelSpec>>) {
+        let values = self.anchors.values;
+        let mut backends = BTreeMap::new();
+        let tables = values.get("model_backends").and_then(Value::as_object);
+        for (name, table) in tables.into_iter().flatten() {
+            let at = KeyPath::of(&["model_backends"]).key(name.as_str());
+            if let Err(invalid) = ModelName::try_new(name) {
+                self.faults.push(at.clone(), invalid.to_string());
+            }
+            if let Some(backend) = self.backend(at, None, table) {
+                backends.insert(
+                    name.clone(),
+                    SharedBackend {
+                        spec: Arc::new(backend.spec),
+                        placeholders: backend.placeholders,
+                    },
+                );
+            }
+        }
+        let elements = values.get("supported_models").and_then(Value::as_array);
+        let mut models = Vec::new();
+        for (index, element) in elements.into_iter().flatten().enumerate() {
+            models.extend(
+                self.model(index, element, &backends).map(|model| (index, Arc::new(model))),
+            );
+        }
+        self.same_names(&models);
+        let backends = backends.into_iter().map(|(name, backend)| (name, backend.spec)).collect();
+        (backends, models.into_iter().map(|(_, model)| model).collect())
+    }
+
+    fn backend(
+        &mut self,
+        table: KeyPath,
+        below: Option<KeyPath>,
+        values: &Value,
+    ) -> Option<Backend> {
+        let raw: RawBackendTable = self.decode(&table, values)?;
+        let mut reader =
+            Reader { values: self.anchors.values, table, below, faults: &mut *self.faults };
+        backend::read(&mut reader, &raw, self.anchors)
+    }
+
+    /// The schema has let `values` pass; should the types disagree with it, that is told, too.
+    fn decode<T: serde::de::DeserializeOwned>(
+        &mut self,
+        at: &KeyPath,
+        values: &Value,
+    ) -> Option<T> {
+        let decoded = T::deserialize(values);
+        decoded.map_err(|error| self.faults.push(at.clone(), shown(&error.to_string()))).ok()
+    }
+
+    fn model(
+        &mut self,
+        index: usize,
+        element: &Value,
+        backends: &BTreeMap<String, SharedBackend>,
+    ) -> Option<ModelSpec> {
+        let at = KeyPath::of(&["supported_models"]).index(index);
+        let raw: RawModel = self.decode(&at, element)?;
+        let model_type = raw.model_type.unwrap_or_default();
+        let name = self.name(&at.key("name"), raw.name?.as_str());
+        let fullname = raw.fullname.filter(|fullname| !fullname.is_empty());
+        if let Some(fullname) = &fullname {
+            self.name(&at.key("fullname"), fullname);
+        }
+        if raw.path.as_ref().is_some_and(|path| path.contains('\0')) {
+            self.faults.push(at.key("path"), "holds a NUL");
+        }
+        let backend = self.backend_of_model(&at, element, &model_type, backends);
+        let used = backend.as_ref().map_or(&[][..], |backend| backend.placeholders.as_slice());
+        let of_path =
+            |place: &&Placeholder| matches!(place, Placeholder::Path | Placeholder::ModelDir);
+        if let Some(place) = used.iter().find(of_path).filter(|_| raw.path.is_none())
+            && !self.faults.any_below(&at)
+        {
+            let message =
+                format!("required key is missing: the command of its backend names '{place}'");
+            self.faults.push(at.key("path"), message);
+        }
+        Some(ModelSpec {
+            name: name?,
+            fullname,
+            model_type,
+            backend: backend.map(|backend| backend.spec),
+            path: raw.path,
+            autostart: raw.autostart.unwrap_or(false),
+        })
+    }
+
+    fn name(&mut self, at: &KeyPath, text: &str) -> Option<ModelName> {
+        ModelName::try_new(text)
+            .map_err(|invalid| self.faults.push(at.clone(), invalid.to_string()))
+            .ok()
+    }
+
+    /// The backend of a model's type with what the model lays over it.
+    fn backend_of_model(
+        &mut self,
+        at: &KeyPath,
+        element: &Value,
+        model_type: &str,
+        backends: &BTreeMap<String, SharedBackend>,
+    ) -> Option<SharedBackend> {
+        let own: Map<String, Value> = element
+            .as_object()?
+            .iter()
+            .filter(|(key, _)| !MODEL_KEYS.contains(&key.as_str()))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        let below = KeyPath::of(&["model_backends"]).key(model_type);
+        let table = below.get(self.anchors.values);
+        let brings_launch = LAUNCH_KEYS[..3].iter().any(|key| own.contains_key(*key));
+        if table.is_none() && !brings_launch {
+            if !model_type.is_empty() {
+                self.warnings.push(format!(
+                    "{}: there is no backend '{}'; this model cannot be loaded",
+                    at.key("type"),
+                    shown(model_type)
+                ));
+            }
+            return None;
+        }
+        if own.is_empty() {
+            return backends.get(model_type).cloned();
+        }
+        let mut merged = table.cloned().unwrap_or_else(|| Value::Object(Map::new()));
+        if let Some(base) = merged.as_object_mut().filter(|_| brings_launch) {
+            for key in LAUNCH_KEYS {
+                base.shift_remove(key);
+            }
+        }
+        let upper = Value::Object(own);
+        if upper.pointer("/health/check").is_some()
+            && let Some(health) = merged.get_mut("health").and_then(Value::as_object_mut)
+        {
+            // the path belongs to the check that is replaced
+            health.shift_remove("path");
+        }
+        lay_over(&mut merged, &upper);
+        let backend = self.backend(at.clone(), Some(below), &merged)?;
+        Some(SharedBackend { spec: Arc::new(backend.spec), placeholders: backend.placeholders })
+    }
+
+    /// A request names a model: a name that two of them have would never reach the second.
+    fn same_names(&mut self, models: &[(usize, Arc<ModelSpec>)]) {
+        let at = |index: usize| KeyPath::of(&["supported_models"]).index(index);
+        let mut names = HashMap::new();
+        for (index, model) in models {
+            if let Some(first) = names.insert(model.name.as_str(), *index) {
+                self.faults
+                    .push(at(*index).key("name"), format!("is the name of {}, too", at(first)));
+                names.insert(model.name.as_str(), first);
+            }
+        }
+        let mut fullnames = HashMap::new();
+        for (index, model) in models {
+            let Some(fullname) = model.fullname.as_deref() else { continue };
+            let earlier = fullnames.insert(fullname, *index);
+            let named = names.get(fullname).copied().filter(|other| other != index);
+            let Some(other) = earlier.or(named) else { continue };
+            fullnames.insert(fullname, other);
+            let at_fullname = at(*index).key("fullname");
+            let message = format!("leads to {} and never to this model", at(other));
+            match self.form {
+                // the Python service has always taken the first one without a word
+                Form::Seed => self.warnings.push(format!("{at_fullname}: {message}")),
+                Form::Extended => self.faults.push(at_fullname, message),
+            }
+        }
+    }
+}
+
+/// A backend as models share it.
+#[derive(Clone)]
+struct SharedBackend {
+    spec: Arc<BackendSpec>,
+    placeholders: Vec<Placeholder>,
+}
+
+/// Lays the keys of `upper` over those of `table`: tables are merged, everything else is replaced. `ready` is one
+/// value: its keys exclude each other.
+fn lay_over(table: &mut Value, upper: &Value) {
+    let (Some(table), Some(upper)) = (table.as_object_mut(), upper.as_object()) else { return };
+    for (key, value) in upper {
+        match table.get_mut(key) {
+            Some(below) if below.is_object() && value.is_object() && key != "ready" => {
+                lay_over(below, value)
+            }
+            _ => {
+                table.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
+
+/// Whether any of these backends needs the backend path.
+pub(super) fn uses_scripts(backends: &Backends, models: &[Arc<ModelSpec>]) -> bool {
+    let of_models = models.iter().filter_map(|model| model.backend.as_ref());
+    backends.values().chain(of_models).any(|spec| matches!(spec.launch, LaunchForm::Script { .. }))
+}
+
+/// Turns backends that are only the name of a script into tables, so that everything after sees one form.
+pub(super) fn scripts_to_tables(values: &mut Value) {
+    let backends = values.get_mut("model_backends").and_then(Value::as_object_mut);
+    for (_, backend) in backends.into_iter().flatten() {
+        if let Value::String(script) = backend {
+            *backend = serde_json::json!({ "script": script });
+        }
+    }
+}

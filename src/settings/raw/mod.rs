@@ -1,0 +1,139 @@
+//! The configuration file as it is written: the one source of its keys, its schema and its reference.
+//!
+//! A doc comment here is the description of a key in `symphony config schema`. Every key is optional to serde; which
+//! ones must be there is decided later, so that a missing key does not hide the other faults.
+
+mod backend;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+pub(super) use backend::{
+    HealthWord, KindWord, RawBackendTable, RawHealth, RawLimits, RawLog, RawReady, RawReadyTable,
+    RawRestart, RawStart, RawStop, ReadyWord,
+};
+
+use super::logging::{FORM_FORMAT, LEVEL_FORMAT};
+use super::quantity::DurationText;
+use crate::limits;
+
+/// The configuration of Symphony.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields, title = "Symphony configuration")]
+pub(super) struct RawSettings {
+    /// The folder of the script backends; the same as `service.backend_path`.
+    pub backend_path: Option<String>,
+    /// The ZeroMQ addresses of the service.
+    pub endpoints: RawEndpoints,
+    /// What the service logs, and how.
+    pub logging: RawLogging,
+    /// Folders, the interpreter and deadlines of the service as a whole.
+    pub service: RawService,
+    /// How each type of model is run: the name of a script, or a table.
+    pub model_backends: BTreeMap<String, RawBackend>,
+    /// The models that may be loaded.
+    #[schemars(length(max = limits::MODELS))]
+    pub supported_models: Vec<RawModel>,
+}
+
+/// The ZeroMQ addresses of the service.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields, rename = "Endpoints")]
+pub(super) struct RawEndpoints {
+    /// Where clients ask for protocols and models: `ipc://` with a path, or `tcp://host:port`.
+    pub client_handshake: Option<String>,
+    /// Where the command line and other managers ask.
+    pub cli_management: Option<String>,
+}
+
+/// What the service logs, and how.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields, rename = "Logging")]
+pub(super) struct RawLogging {
+    /// The least level that is written: DEBUG, INFO, WARNING or ERROR, in any case.
+    #[schemars(extend("format" = LEVEL_FORMAT))]
+    pub level: Option<String>,
+    /// Text by the pattern `format`, or JSON: one object a line.
+    #[schemars(extend("format" = FORM_FORMAT))]
+    pub form: Option<String>,
+    /// A line of text, in the words of Python's `logging`.
+    pub format: Option<String>,
+    /// The `strftime` pattern of `%(asctime)s`.
+    pub date_format: Option<String>,
+}
+
+/// Folders, the interpreter and deadlines of the service as a whole.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields, rename = "Service")]
+pub(super) struct RawService {
+    /// The folder of the script backends.
+    #[schemars(length(min = 1))]
+    pub backend_path: Option<String>,
+    /// The program that runs script backends.
+    #[schemars(length(min = 1))]
+    pub interpreter: Option<String>,
+    /// The folder of the models' sockets.
+    #[schemars(length(min = 1))]
+    pub model_socket_dir: Option<String>,
+    /// The folder of the models' log files.
+    #[schemars(length(min = 1))]
+    pub log_dir: Option<String>,
+    /// The folder of short-lived private files, removed at a clean stop.
+    #[schemars(length(min = 1))]
+    pub runtime_dir: Option<String>,
+    /// The `symphony` program that runs the embedded backend and sets limits; the running program unless set.
+    #[schemars(length(min = 1))]
+    pub symphony_binary: Option<String>,
+    /// Backends that are being spawned at one time; the others wait their turn.
+    #[schemars(range(min = 1, max = limits::SPAWNS_AT_ONCE_MAX))]
+    pub spawns_at_once: Option<usize>,
+    /// How long requests under way may hold up a shutdown.
+    pub drain_timeout: Option<DurationText>,
+}
+
+/// How a type of model is run.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[schemars(rename = "BackendOrScript")]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it is the schema of what is merged and read as a table")]
+pub(super) enum RawBackend {
+    /// The name of a script below the backend path.
+    Script(String),
+    /// A command, a script or the embedded engine, with everything that is decided about it.
+    Table(Box<RawBackendTable>),
+}
+
+/// A model that may be loaded. Every key of a backend's table may stand here, too, and goes over the one there.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields, rename = "Model", extend("required" = ["name", "type"]))]
+pub(super) struct RawModel {
+    /// Its short name, unique.
+    pub name: Option<String>,
+    /// Its full name: a hub name or a path.
+    pub fullname: Option<String>,
+    /// The key of its backend in `model_backends`.
+    #[serde(rename = "type")]
+    pub model_type: Option<String>,
+    /// What `{path}` stands for in a command.
+    #[schemars(length(min = 1))]
+    pub path: Option<String>,
+    /// Whether it is loaded when the service starts.
+    pub autostart: Option<bool>,
+    /// What goes over the backend's table.
+    #[serde(flatten)]
+    #[expect(
+        dead_code,
+        reason = "it is the schema of what is laid over a backend's table and read as one"
+    )]
+    pub overrides: RawBackendTable,
+}
+
+/// The keys of a model that are not those of a backend.
+pub(super) const MODEL_KEYS: [&str; 5] = ["name", "fullname", "type", "path", "autostart"];
