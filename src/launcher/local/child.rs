@@ -1,0 +1,150 @@
+//! One child process from its start to its reaping.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, waitid,
+};
+
+use super::{log_read, socket_file};
+use crate::ids::ProcessKey;
+use crate::launcher::{ExitStatus, GroupSignal, ProcessIdentity};
+use crate::settings::policy::StopSignal;
+
+/// A child that was not reaped yet: its pid and its group id belong to it alone, so signals cannot hit anybody else.
+#[derive(Debug)]
+pub(super) struct Child {
+    /// Whose process.
+    pub key: ProcessKey,
+    /// Who it is to the system.
+    pub identity: ProcessIdentity,
+    /// Its pid and the id of its group.
+    pub pid: Pid,
+    /// Becomes readable at its exit.
+    pub pidfd: OwnedFd,
+    /// Its log.
+    pub log_path: PathBuf,
+    /// Length of the log when it began.
+    pub log_start: u64,
+    /// What rotation took from the log's front since.
+    pub log_removed: Arc<AtomicU64>,
+    /// The file of its notify socket.
+    pub notify_path: Option<PathBuf>,
+}
+
+impl Child {
+    /// Sends a signal to its group.
+    pub(super) fn signal(&self, signal: GroupSignal) {
+        match signal {
+            GroupSignal::Kill => self.send(Signal::KILL),
+            GroupSignal::Stop(stop) => {
+                self.send(number_of(stop));
+                // a stopped process would not see the signal before
+                self.send(Signal::CONT);
+            }
+        }
+    }
+
+    /// Its members may all be gone already: no error.
+    fn send(&self, signal: Signal) {
+        if let Err(errno) = kill_process_group(self.pid, signal)
+            && errno != rustix::io::Errno::SRCH
+        {
+            tracing::warn!(
+                target: "symphony-mgmt", instance = %self.key.instance, generation = %self.key.generation,
+                pid = self.identity.pid, ?signal, error = %errno, "cannot signal a process group"
+            );
+        }
+    }
+
+    /// How it ended; `None` while it runs. Its group gets its KILL: it stays unreaped, so the id is still its own.
+    pub(super) fn ended(&self) -> Option<ExitStatus> {
+        match waitid(
+            self.wait_id(),
+            WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT,
+        ) {
+            Ok(status) => {
+                let status = exit_status(&status?);
+                self.send(Signal::KILL);
+                Some(status)
+            }
+            // somebody else reaped it (a foreign waitpid(-1)): nobody can tell how it ended, and its group id is no longer ours
+            Err(_) => Some(ExitStatus::Unknown),
+        }
+    }
+
+    /// Takes it out of the system's table of processes, after [`Child::ended`].
+    pub(super) fn reap(&self) {
+        self.collect(WaitIdOptions::NOHANG);
+    }
+
+    /// Kills its group and waits for its end: for a child that cannot be watched.
+    pub(super) fn kill_and_wait(&self) {
+        self.send(Signal::KILL);
+        self.collect(WaitIdOptions::empty());
+    }
+
+    fn collect(&self, how: WaitIdOptions) {
+        let interrupted = Err(rustix::io::Errno::INTR);
+        while waitid(self.wait_id(), WaitIdOptions::EXITED | how).map(drop) == interrupted {}
+    }
+
+    fn wait_id(&self) -> WaitId<'_> {
+        WaitId::PidFd(self.pidfd.as_fd())
+    }
+
+    /// The last lines it wrote.
+    pub(super) fn last_output(&self) -> Vec<String> {
+        log_read::last_output(
+            &self.log_path,
+            self.log_start,
+            self.log_removed.load(Ordering::Relaxed),
+        )
+    }
+
+    /// Removes what the launcher made for it.
+    pub(super) fn clean_up(&self) {
+        if let Some(path) = &self.notify_path {
+            socket_file::remove(path);
+        }
+    }
+
+    /// Lets `registry` tell its exit under `token`.
+    pub(super) fn watch(&self, registry: &mio::Registry, token: mio::Token) -> io::Result<()> {
+        let descriptor = self.pidfd.as_raw_fd();
+        registry.register(&mut mio::unix::SourceFd(&descriptor), token, mio::Interest::READABLE)
+    }
+
+    /// Ends the watch.
+    pub(super) fn unwatch(&self, registry: &mio::Registry) {
+        let descriptor = self.pidfd.as_raw_fd();
+        // closing the descriptor ends it anyway
+        let _ = registry.deregister(&mut mio::unix::SourceFd(&descriptor));
+    }
+}
+
+fn exit_status(status: &WaitIdStatus) -> ExitStatus {
+    if let Some(code) = status.exit_status() {
+        ExitStatus::Code(code)
+    } else if let Some(number) = status.terminating_signal() {
+        ExitStatus::Signal { number, core_dumped: status.dumped() }
+    } else {
+        ExitStatus::Unknown
+    }
+}
+
+fn number_of(signal: StopSignal) -> Signal {
+    match signal {
+        StopSignal::Term => Signal::TERM,
+        StopSignal::Int => Signal::INT,
+        StopSignal::Quit => Signal::QUIT,
+        StopSignal::Hup => Signal::HUP,
+        StopSignal::Usr1 => Signal::USR1,
+        StopSignal::Usr2 => Signal::USR2,
+        StopSignal::Kill => Signal::KILL,
+    }
+}

@@ -1,0 +1,111 @@
+//! What `/proc` tells of a process.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::Duration;
+
+use crate::limits;
+
+/// Unit of CPU times in `/proc`. Part of the kernel's interface: 100 a second on every Linux that Rust's standard library runs on.
+const TICKS_PER_SECOND: u64 = 100;
+
+/// The fields of `/proc/PID/stat` that are used here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ProcessStat {
+    /// User and system time of the process and of its children that were waited for.
+    pub cpu_ticks: u64,
+    /// Field 22: start in ticks since boot.
+    pub start_ticks: u64,
+}
+
+/// What a process has used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Usage {
+    /// With its descendants.
+    pub cpu_time: Duration,
+    /// Of the process alone.
+    pub resident_bytes: u64,
+}
+
+/// Reads `/proc/PID/stat`.
+///
+/// # Errors
+/// When the process is gone, or no descriptor is left to read with.
+pub(super) fn stat(pid: u32) -> io::Result<ProcessStat> {
+    let text = std::fs::read(format!("/proc/{pid}/stat"))?;
+    parse_stat(&text).ok_or_else(|| io::Error::other("/proc/PID/stat has an unknown form"))
+}
+
+/// Field 2 is the program's name, which may hold anything, also spaces and parentheses: fields count after the last `)`.
+fn parse_stat(text: &[u8]) -> Option<ProcessStat> {
+    let name_end = text.iter().rposition(|byte| *byte == b')')?;
+    let rest = std::str::from_utf8(&text[name_end + 1..]).ok()?;
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+    // times of waited-for children are signed in the kernel, and never negative
+    let cpu_ticks = [14, 15, 16, 17].into_iter().map(number).sum::<Option<u64>>()?;
+    Some(ProcessStat { cpu_ticks, start_ticks: number(22)? })
+}
+
+/// The usage of the process that has this pid and this start; `None` when it is gone.
+pub(super) fn usage(pid: u32, start_ticks: u64) -> Option<Usage> {
+    let own = stat(pid).ok().filter(|stat| stat.start_ticks == start_ticks)?;
+    let mut ticks = own.cpu_ticks;
+    let mut to_visit = VecDeque::from(children(pid));
+    for _ in 0..limits::SAMPLED_DESCENDANTS {
+        let Some(descendant) = to_visit.pop_front() else { break };
+        ticks += stat(descendant).map_or(0, |stat| stat.cpu_ticks);
+        if to_visit.len() < limits::SAMPLED_DESCENDANTS {
+            to_visit.extend(children(descendant));
+        }
+    }
+    Some(Usage {
+        cpu_time: Duration::from_millis(ticks.saturating_mul(1000 / TICKS_PER_SECOND)),
+        resident_bytes: resident_bytes(pid),
+    })
+}
+
+/// Children are kept per thread that made them. A kernel without these files shows none.
+fn children(pid: u32) -> Vec<u32> {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    threads
+        .take(limits::SAMPLED_THREADS)
+        .flatten()
+        .filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok())
+        .flat_map(|list| {
+            list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+fn resident_bytes(pid: u32) -> u64 {
+    let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else { return 0 };
+    let kib = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .and_then(|value| value.trim().strip_suffix("kB"))
+        .and_then(|number| number.trim().parse::<u64>().ok());
+    kib.unwrap_or(0).saturating_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_program_names_do_not_shift_the_fields() {
+        let line =
+            b"42 (a) R (b c) S 1 42 42 0 -1 4194560 94 0 0 0 1 2 3 4 20 0 1 0 987654 0 0 1844";
+        assert_eq!(parse_stat(line), Some(ProcessStat { cpu_ticks: 10, start_ticks: 987_654 }));
+        assert_eq!(parse_stat(b"42 (a) S 1"), None);
+        assert_eq!(parse_stat(b""), None);
+    }
+
+    #[test]
+    fn usage_of_another_process_with_the_same_pid_is_refused() {
+        let pid = std::process::id();
+        let me = stat(pid).unwrap();
+        assert!(usage(pid, me.start_ticks).unwrap().resident_bytes > 0);
+        assert_eq!(usage(pid, me.start_ticks + 1), None);
+    }
+}

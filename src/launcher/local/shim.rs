@@ -1,0 +1,68 @@
+//! When a process is started through `symphony exec-shim`, and with which arguments.
+
+use crate::launcher::{ReadyChannel, SpawnOrder};
+
+/// The arguments in front of the program, or `None` where a direct start does.
+///
+/// Limits and descriptors must be set in the child before its program begins. Code between fork and exec would force a
+/// slow fork of the whole service, so a small program of our own does it.
+pub(super) fn arguments(order: &SpawnOrder) -> Option<Vec<String>> {
+    let ready_fd = match order.ready_channel {
+        ReadyChannel::Fd { number } => Some(number),
+        ReadyChannel::None | ReadyChannel::Notify { .. } => None,
+    };
+    if ready_fd.is_none() && order.limits.is_unlimited() {
+        return None;
+    }
+    let limits = &order.limits;
+    // the kernel counts whole seconds, and 0 would mean "at once"
+    let cpu_seconds = limits.cpu_time.map(|time| time.as_millis().div_ceil(1000).max(1));
+    let options = [
+        ("--ready-fd", ready_fd.map(|value| value.to_string())),
+        ("--memory", limits.memory.map(|value| value.to_string())),
+        ("--cpu-seconds", cpu_seconds.map(|value| value.to_string())),
+        ("--open-files", limits.open_files.map(|value| value.to_string())),
+        ("--processes", limits.processes.map(|value| value.to_string())),
+        ("--nice", limits.nice.map(|value| value.to_string())),
+    ];
+    let mut arguments = vec!["exec-shim".to_owned()];
+    for (name, value) in options {
+        if let Some(value) = value {
+            arguments.extend([name.to_owned(), value]);
+        }
+    }
+    arguments.push("--".to_owned());
+    Some(arguments)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    use crate::launcher::testing::sleeping_order;
+    use crate::settings::policy::ResourceLimits;
+
+    #[test]
+    fn direct_start_unless_something_must_be_set() {
+        assert_eq!(arguments(&sleeping_order("a", 1)), None);
+    }
+
+    #[test]
+    fn every_limit_has_its_argument() {
+        let mut order = sleeping_order("a", 1);
+        order.ready_channel = ReadyChannel::Fd { number: 5 };
+        order.limits = ResourceLimits {
+            memory: Some(1 << 30),
+            cpu_time: Some(Duration::from_millis(1500)),
+            open_files: Some(64),
+            processes: Some(100),
+            nice: Some(-3),
+        };
+        let line = arguments(&order).unwrap().join(" ");
+        assert_eq!(
+            line,
+            "exec-shim --ready-fd 5 --memory 1073741824 --cpu-seconds 2 --open-files 64 --processes 100 --nice -3 --"
+        );
+    }
+}

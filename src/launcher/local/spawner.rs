@@ -1,0 +1,350 @@
+//! The spawner thread: the one owner of every child process.
+//!
+//! It waits for orders and for exits at the same time. An exit never waits for more than one spawn (0.5 ms).
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError};
+use std::time::Duration;
+
+use actix::Recipient;
+use mio::{Events, Poll, Token};
+
+use super::bell::Bell;
+use super::child::Child;
+use super::machine::{self, Machine};
+use super::orphans::Orphans;
+use super::output::{OutputHandle, OutputOrder};
+use super::reporter::Reporter;
+use super::start;
+use crate::clock::Clock;
+use crate::ids::{InstanceId, ProcessKey};
+use crate::launcher::{GroupSignal, InstanceRecord, Report, SpawnError, SpawnOrder, TailOrder};
+use crate::limits;
+
+const WAKE: Token = Token(0);
+
+/// What the spawner thread is told; the calls of [`Launcher`](crate::launcher::Launcher), in the order in which they were made.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// Reports go there.
+    Subscribe(Recipient<Report>),
+    /// Start a process.
+    Spawn(Box<SpawnOrder>),
+    /// Signal a group.
+    Signal(ProcessKey, GroupSignal),
+    /// Measure a process.
+    Sample(ProcessKey),
+    /// Read a log.
+    Tail(TailOrder),
+    /// Remember an instance.
+    Keep(Box<InstanceRecord>),
+    /// Forget an instance.
+    Forget(InstanceId),
+    /// Tell all.
+    Inventory,
+    /// Remove a socket file.
+    RemoveSocket(PathBuf),
+    /// Kill what is left and end.
+    End {
+        /// Time for that.
+        limit: Duration,
+        /// Told how many were not gone in time.
+        done: SyncSender<usize>,
+    },
+}
+
+/// The way to the spawner thread.
+#[derive(Debug, Clone)]
+pub(super) struct SpawnerHandle {
+    orders: Sender<Order>,
+    bell: Arc<Bell>,
+    ending: Arc<AtomicBool>,
+    living: Arc<AtomicUsize>,
+}
+
+impl SpawnerHandle {
+    /// Gives an order. Answers whether the thread is still there.
+    pub(super) fn send(&self, order: Order) -> bool {
+        let sent = self.orders.send(order).is_ok();
+        if sent {
+            self.bell.ring();
+        }
+        sent
+    }
+
+    /// Processes that live just now.
+    pub(super) fn living(&self) -> usize {
+        self.living.load(Ordering::Acquire)
+    }
+
+    /// From now on no spawn is carried out, also those ordered before.
+    pub(super) fn refuse_spawns(&self) {
+        self.ending.store(true, Ordering::Release);
+    }
+}
+
+/// The spawner thread's state.
+pub(super) struct Spawner {
+    poll: Poll,
+    orders: Receiver<Order>,
+    bell: Arc<Bell>,
+    ending: Arc<AtomicBool>,
+    machine: Machine,
+    reporter: Reporter,
+    output: OutputHandle,
+    children: HashMap<Token, Child>,
+    /// Their number, for an end that cannot wait for this thread.
+    living: Arc<AtomicUsize>,
+    /// One live process per instance at most.
+    by_instance: HashMap<InstanceId, Token>,
+    records: BTreeMap<InstanceId, InstanceRecord>,
+    /// Sockets that processes were started with, until their removal is ordered: what is killed at the end, and what
+    /// nobody lived to clean up after, leaves its file.
+    sockets: HashMap<InstanceId, PathBuf>,
+    orphans: Orphans,
+    clock: Clock,
+    last_token: usize,
+}
+
+impl Spawner {
+    /// Prepares the thread and the way to it.
+    ///
+    /// # Errors
+    /// When the system has no descriptors left.
+    pub(super) fn prepare(
+        machine: Machine,
+        output: OutputHandle,
+    ) -> io::Result<(Self, SpawnerHandle)> {
+        let poll = Poll::new()?;
+        let bell = Arc::new(Bell::new(poll.registry(), WAKE)?);
+        let (orders, receiver) = std::sync::mpsc::channel();
+        let ending = Arc::new(AtomicBool::new(false));
+        let living = Arc::new(AtomicUsize::new(0));
+        let spawner = Self {
+            poll,
+            orders: receiver,
+            bell: Arc::clone(&bell),
+            ending: Arc::clone(&ending),
+            machine,
+            reporter: Reporter::default(),
+            output,
+            children: HashMap::new(),
+            living: Arc::clone(&living),
+            by_instance: HashMap::new(),
+            records: BTreeMap::new(),
+            sockets: HashMap::new(),
+            orphans: Orphans::default(),
+            clock: Clock::start(),
+            last_token: WAKE.0,
+        };
+        Ok((spawner, SpawnerHandle { orders, bell, ending, living }))
+    }
+
+    /// Runs until [`Order::End`], or until nobody is left to give orders.
+    pub(super) fn run(mut self) {
+        machine::clear_signal_mask();
+        let mut events = Events::with_capacity(limits::SPAWNER_EVENTS);
+        loop {
+            let mut order = self.orders.try_recv();
+            if matches!(order, Err(TryRecvError::Empty)) {
+                self.bell.lie_down();
+                // one that came before rang no bell
+                order = self.orders.try_recv();
+            }
+            let sleeps = matches!(order, Err(TryRecvError::Empty));
+            let timeout = if sleeps { self.orphans.next_look() } else { Some(Duration::ZERO) };
+            // exits first, then one order, then exits again
+            self.take_exits(&mut events, timeout);
+            self.bell.get_up();
+            match order {
+                Ok(Order::End { limit, done }) => {
+                    // nobody waits any longer when this fails
+                    let _ = done.send(self.end(&mut events, limit));
+                    return;
+                }
+                Ok(order) => self.carry_out(order),
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => {
+                    self.end(&mut events, limits::LAUNCHER_END);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn take_exits(&mut self, events: &mut Events, timeout: Option<Duration>) {
+        // only an interrupting signal ends it early, and the next turn waits again
+        if self.poll.poll(events, timeout).is_err() {
+            return;
+        }
+        for event in events.iter() {
+            if event.token() != WAKE {
+                self.on_exit(event.token());
+            }
+        }
+        if self.orphans.next_look().is_some() {
+            self.orphans.sweep(self.clock.now());
+        }
+    }
+
+    fn on_exit(&mut self, token: Token) {
+        let Some(child) = self.children.get(&token) else { return };
+        let Some(status) = child.ended() else {
+            // not ended after all: asked again at the next event, which a new watch brings about
+            child.unwatch(self.poll.registry());
+            if let Err(error) = child.watch(self.poll.registry(), token) {
+                tracing::error!(
+                    target: "symphony-mgmt", instance = %child.key.instance, generation = %child.key.generation,
+                    %error, "cannot watch a process"
+                );
+            }
+            return;
+        };
+        let Some(child) = self.children.remove(&token) else { return };
+        self.by_instance.remove(&child.key.instance);
+        self.living.store(self.children.len(), Ordering::Release);
+        child.clean_up();
+        let output = child.last_output();
+        self.reporter.report(Report::Exited { key: child.key.clone(), status, output });
+        // reaping takes as long as all before; it is done before the next order, so before any successor is started
+        child.reap();
+        child.unwatch(self.poll.registry());
+        self.orphans.adopt(child.pid, self.clock.now());
+        self.output.send(OutputOrder::Finish { key: child.key, path: child.log_path });
+    }
+
+    fn carry_out(&mut self, order: Order) {
+        match order {
+            Order::Subscribe(subscriber) => {
+                self.output.send(OutputOrder::Subscribe(subscriber.clone()));
+                self.reporter.subscribe(subscriber);
+            }
+            Order::Spawn(order) => self.spawn(*order),
+            Order::Signal(key, signal) => {
+                if let Some(child) = self.child(&key) {
+                    child.signal(signal);
+                }
+            }
+            Order::Sample(key) => {
+                if let Some(child) = self.child(&key) {
+                    let order = OutputOrder::Sample {
+                        key,
+                        path: child.log_path.clone(),
+                        pid: child.identity.pid,
+                        start_ticks: child.identity.start_ticks,
+                    };
+                    self.output.send(order);
+                }
+            }
+            Order::Tail(order) => self.output.send(OutputOrder::Tail(order)),
+            Order::Keep(record) => {
+                self.records.insert(record.instance.clone(), *record);
+            }
+            Order::Forget(instance) => {
+                self.records.remove(&instance);
+            }
+            Order::Inventory => {
+                let mut processes: Vec<_> = self
+                    .children
+                    .values()
+                    .map(|child| (child.key.clone(), child.identity.clone()))
+                    .collect();
+                processes.sort_by(|(a, _), (b, _)| a.cmp(b));
+                let records = self.records.values().cloned().collect();
+                self.reporter.report(Report::Inventory { processes, records });
+            }
+            Order::RemoveSocket(path) => {
+                super::socket_file::remove(&path);
+                self.sockets.retain(|_, socket| *socket != path);
+            }
+            // taken out by the loop before
+            Order::End { .. } => {}
+        }
+    }
+
+    fn child(&self, key: &ProcessKey) -> Option<&Child> {
+        let token = self.by_instance.get(&key.instance)?;
+        self.children.get(token).filter(|child| child.key == *key)
+    }
+
+    fn spawn(&mut self, order: SpawnOrder) {
+        let key = order.key.clone();
+        let program = order.command.program.to_string_lossy().into_owned();
+        if let Err(error) = self.may_spawn(&order).and_then(|()| self.start(order)) {
+            tracing::debug!(
+                target: "symphony-mgmt", instance = %key.instance, generation = %key.generation,
+                program, %error, "spawn failed"
+            );
+            self.reporter.report(Report::SpawnFailed { key, error });
+        }
+    }
+
+    fn may_spawn(&self, order: &SpawnOrder) -> Result<(), SpawnError> {
+        let reason = if self.ending.load(Ordering::Acquire) {
+            "the service is going down".to_owned()
+        } else if let Some(token) = self.by_instance.get(&order.key.instance)
+            && let Some(child) = self.children.get(token)
+        {
+            format!("generation {} of it is not gone yet", child.key.generation)
+        } else {
+            return Ok(());
+        };
+        let program = order.command.program.to_string_lossy().into_owned();
+        Err(SpawnError::Transient { program, reason })
+    }
+
+    fn start(&mut self, order: SpawnOrder) -> Result<(), SpawnError> {
+        let program = order.command.program.to_string_lossy().into_owned();
+        let socket = order.socket_path.clone();
+        let started = start::start(order, &self.machine)?;
+        let child = started.child;
+        self.last_token += 1;
+        let token = Token(self.last_token);
+        if let Err(error) = child.watch(self.poll.registry(), token) {
+            child.kill_and_wait();
+            child.clean_up();
+            return Err(SpawnError::Transient { program, reason: error.to_string() });
+        }
+        self.orphans.forget(child.pid);
+        let (key, identity) = (child.key.clone(), child.identity.clone());
+        self.by_instance.insert(key.instance.clone(), token);
+        if let Some(socket) = socket {
+            self.sockets.insert(key.instance.clone(), socket);
+        }
+        self.children.insert(token, child);
+        self.living.store(self.children.len(), Ordering::Release);
+        self.output.send(OutputOrder::Follow(Box::new(started.follow)));
+        self.reporter.report(Report::Spawned { key, identity, ready: started.ready });
+        Ok(())
+    }
+
+    /// Removes the sockets of processes that are gone.
+    fn remove_sockets(&self) {
+        for (instance, socket) in &self.sockets {
+            if !self.by_instance.contains_key(instance) {
+                super::socket_file::remove(socket);
+            }
+        }
+    }
+
+    /// Kills everything and waits for it; answers how many were not gone in time.
+    fn end(&mut self, events: &mut Events, limit: Duration) -> usize {
+        for child in self.children.values() {
+            child.signal(GroupSignal::Kill);
+        }
+        let deadline = self.clock.now() + limit;
+        loop {
+            let left = deadline.since(self.clock.now());
+            if self.children.is_empty() && self.orphans.next_look().is_none() || left.is_zero() {
+                self.remove_sockets();
+                return self.children.len();
+            }
+            let look = self.orphans.next_look().unwrap_or(left).min(left);
+            self.take_exits(events, Some(look));
+        }
+    }
+}

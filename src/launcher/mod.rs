@@ -1,0 +1,320 @@
+//! Where OS processes live: the [`Launcher`] trait, what it is asked and what it reports.
+//!
+//! A launcher outlives every actor. The [`ProcessTable`](table::ProcessTable) is the one actor that talks to it.
+//! It knows programs, signals and files; it does not know what a model speaks.
+//!
+//! - [`local`] runs processes of this machine; [`scripted`] is its fake for tests in virtual time
+//! - [`table`] is the actor, [`table_messages`] what it may be asked, [`admission`] which spawn may go out now
+
+pub mod admission;
+pub mod local;
+pub mod scripted;
+pub mod table;
+pub mod table_messages;
+#[cfg(test)]
+pub(crate) mod testing;
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Message, Recipient};
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Moment;
+use crate::ids::{Generation, InstanceId, ProcessKey};
+use crate::settings::policy::{LogFilePolicy, ResourceLimits, StopSignal};
+
+/// Starts, signals and watches OS processes, away from the actors' thread.
+///
+/// No call blocks: each is an order, and what comes of it arrives as a [`Report`] at the subscriber.
+/// For every accepted spawn there is exactly one [`Report::Spawned`] or [`Report::SpawnFailed`], and for every
+/// spawned process exactly one [`Report::Exited`], after all processes of its group got a KILL.
+pub trait Launcher: Send + Sync {
+    /// From now on reports go to `subscriber` (a replaced process table subscribes again).
+    fn subscribe(&self, subscriber: Recipient<Report>);
+    /// Starts a process.
+    fn spawn(&self, order: SpawnOrder);
+    /// Sends a signal. A process that is gone is no error.
+    fn signal(&self, key: &ProcessKey, signal: GroupSignal);
+    /// Asks for [`Report::Sampled`].
+    fn sample(&self, key: &ProcessKey);
+    /// Asks for [`Report::Output`]: the last lines of an instance's log file.
+    fn tail(&self, order: TailOrder);
+    /// Keeps a record of an instance, replacing the one before; it outlives the actors.
+    fn keep(&self, record: InstanceRecord);
+    /// Forgets an instance's record.
+    fn forget(&self, instance: &InstanceId);
+    /// Asks for [`Report::Inventory`].
+    fn inventory(&self);
+    /// Removes a socket file that belonged to an instance. Anything but a socket is left alone.
+    fn remove_socket(&self, path: PathBuf);
+    /// Kills what is left and ends the launcher's threads. Blocks until that is done, at most `limit`;
+    /// answers how many processes were left.
+    fn end(&self, limit: Duration) -> usize;
+}
+
+/// Exit codes of the exec shim for a program that cannot be executed, as in a shell: anything but a missing one, and a
+/// missing one. No restart mends them.
+pub const SHIM_FAILED: [u8; 2] = [126, 127];
+
+/// As a program: the one that is running. The launcher puts in its path at each start, so that it is found also after
+/// its file was replaced.
+pub const OWN_PROGRAM: &str = "/proc/self/exe";
+
+/// A process to start.
+#[derive(Debug)]
+pub struct SpawnOrder {
+    /// Whose process, which start.
+    pub key: ProcessKey,
+    /// Program, arguments, variables, working directory: everything is decided.
+    pub command: ProcessCommand,
+    /// Where its output goes.
+    pub log_path: PathBuf,
+    /// How that file is rotated.
+    pub log: LogFilePolicy,
+    /// The model's name in log lines.
+    pub label: String,
+    /// Limits, set by the exec shim.
+    pub limits: ResourceLimits,
+    /// What the child gets to say that it is ready.
+    pub ready_channel: ReadyChannel,
+    /// A socket file a dead predecessor may have left; removed before the start where nobody answers on it.
+    pub socket_path: Option<PathBuf>,
+    /// The `symphony` binary for the exec shim; `None`: the running program.
+    pub shim: Option<PathBuf>,
+}
+
+/// A program with everything it is given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessCommand {
+    /// A path, or a name looked up in `PATH`.
+    pub program: PathBuf,
+    /// Arguments.
+    pub args: Vec<String>,
+    /// Variables set or replaced.
+    pub env: BTreeMap<String, String>,
+    /// Variables passed on from the service; `None`: all.
+    pub env_allow: Option<Vec<String>>,
+    /// Working directory; `None`: the service's.
+    pub working_dir: Option<PathBuf>,
+}
+
+/// A channel for readiness that the launcher sets up for the child.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReadyChannel {
+    /// None: readiness is probed from outside.
+    None,
+    /// A pipe whose writing end the child has under this number.
+    Fd {
+        /// Descriptor number in the child.
+        number: i32,
+    },
+    /// A datagram socket named by `NOTIFY_SOCKET`.
+    Notify {
+        /// Where it is bound.
+        path: PathBuf,
+    },
+}
+
+/// Signals that are sent to a whole process group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum GroupSignal {
+    /// The configured stop signal, followed by CONT so that a frozen process sees it.
+    Stop(StopSignal),
+    /// KILL.
+    Kill,
+}
+
+/// Asks for the end of an instance's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TailOrder {
+    /// Echoed in the answer.
+    pub ticket: u64,
+    /// The file.
+    pub log_path: PathBuf,
+    /// Lines at most.
+    pub lines: usize,
+    /// Only what lies behind this offset; the answer tells the next one.
+    pub after_offset: Option<u64>,
+}
+
+/// What a launcher tells.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub enum Report {
+    /// A process runs.
+    Spawned {
+        /// Which.
+        key: ProcessKey,
+        /// Who it is to the system.
+        identity: ProcessIdentity,
+        /// The reading end of what [`ReadyChannel`] asked for.
+        ready: Option<ReadyEnd>,
+    },
+    /// A process could not be started.
+    SpawnFailed {
+        /// Which.
+        key: ProcessKey,
+        /// Why.
+        error: SpawnError,
+    },
+    /// A process is gone, and its group with it.
+    Exited {
+        /// Which.
+        key: ProcessKey,
+        /// How it ended.
+        status: ExitStatus,
+        /// The last lines it wrote.
+        output: Vec<String>,
+    },
+    /// What a process has used so far.
+    Sampled {
+        /// Which.
+        key: ProcessKey,
+        /// CPU time of it and its descendants.
+        cpu_time: Duration,
+        /// Bytes in its log since it started.
+        output_bytes: u64,
+        /// Resident memory in bytes of the process itself.
+        resident_bytes: u64,
+    },
+    /// The end of a log.
+    Output {
+        /// From the order.
+        ticket: u64,
+        /// The lines, or why there are none.
+        lines: Result<Vec<String>, String>,
+        /// Offset behind the last line, for the next order.
+        next_offset: u64,
+    },
+    /// All that lives and all that is remembered.
+    Inventory {
+        /// Running processes.
+        processes: Vec<(ProcessKey, ProcessIdentity)>,
+        /// Records by [`Launcher::keep`].
+        records: Vec<InstanceRecord>,
+    },
+}
+
+/// The reading end of a readiness channel.
+#[derive(Debug)]
+pub enum ReadyEnd {
+    /// A pipe.
+    Pipe(OwnedFd),
+    /// A bound datagram socket, non-blocking; its file is removed by whoever drops it last (the launcher, at exit).
+    Notify(std::os::unix::net::UnixDatagram),
+}
+
+/// A process as the system knows it: a pid alone may be another's tomorrow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessIdentity {
+    /// Process id, and id of its group.
+    pub pid: u32,
+    /// Field 22 of `/proc/PID/stat`, in clock ticks since boot.
+    pub start_ticks: u64,
+    /// `/proc/sys/kernel/random/boot_id`.
+    pub boot_id: String,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExitStatus {
+    /// By itself, with this code.
+    Code(i32),
+    /// By a signal.
+    Signal {
+        /// Its number.
+        number: i32,
+        /// Whether a core was dumped.
+        core_dumped: bool,
+    },
+    /// Nobody could tell (an adopted process).
+    Unknown,
+}
+
+impl std::fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit {code}"),
+            Self::Signal { number, core_dumped } => {
+                write!(f, "signal {number}{}", if *core_dumped { " (core dumped)" } else { "" })
+            }
+            Self::Unknown => f.write_str("unknown exit"),
+        }
+    }
+}
+
+/// Why a process could not be started.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SpawnError {
+    /// Nothing of that name, no permission, no executable format: no restart can mend it.
+    #[error("cannot execute {program}: {reason}")]
+    Fatal {
+        /// The program.
+        program: String,
+        /// The system's word.
+        reason: String,
+    },
+    /// No processes, memory or descriptors left just now: worth another try.
+    #[error("cannot start {program} now: {reason}")]
+    Transient {
+        /// The program.
+        program: String,
+        /// The system's word.
+        reason: String,
+    },
+}
+
+/// What is remembered of an instance while its actor may come and go. Plain data: it is also what a state file holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InstanceRecord {
+    /// The instance.
+    pub instance: InstanceId,
+    /// The model's name.
+    pub model: String,
+    /// Its last generation.
+    pub generation: Generation,
+    /// Its endpoint, the same over all restarts.
+    pub endpoint: String,
+    /// Its state by name.
+    pub state: String,
+    /// Whether it is to run: while it is being stopped, whether it is started again afterwards.
+    pub wanted: bool,
+    /// Restarts so far.
+    pub restarts: u64,
+    /// Failures since it was last ready for long.
+    pub consecutive_failures: u32,
+    /// How often it was parked in a row.
+    pub park_level: u32,
+    /// Restarts inside the sliding window.
+    pub window: Vec<Moment>,
+    /// When the present wait (backoff, cool-off) ends.
+    pub wait_until: Option<Moment>,
+    /// When the present process was started, seconds since 1970.
+    pub started_at: Option<f64>,
+    /// Protocols of the present process.
+    pub protocols: Vec<String>,
+    /// The present reason, as `status` tells it.
+    pub reason: Option<String>,
+    /// How its last process ended.
+    pub last_exit: Option<Arc<LastExit>>,
+}
+
+/// How a process ended, as it is kept and shown.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LastExit {
+    /// Which start ended.
+    pub generation: Generation,
+    /// Code or signal; `None` when it could not even be started.
+    pub status: Option<ExitStatus>,
+    /// The reason as Symphony sees it: `exit 3 before ready`, `hang: 3 pings missed`, `asked to stop`.
+    pub reason: String,
+    /// The last lines it wrote.
+    pub output: Vec<String>,
+    /// When, seconds since 1970.
+    pub at: f64,
+}
