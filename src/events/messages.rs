@@ -1,0 +1,83 @@
+//! Lifecycle events and what may be asked about them.
+
+use std::sync::Arc;
+
+use actix::{Message, Recipient};
+use serde::{Deserialize, Serialize};
+
+use crate::ids::Generation;
+
+/// Something happened in the tree. The words of [`LifecycleEvent::kind`] are part of the management contract.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LifecycleEvent {
+    /// Counts up from 1 over the life of the service; a gap for a reader means lost events.
+    pub seq: u64,
+    /// When, seconds since 1970.
+    pub at: f64,
+    /// Milliseconds since the service started, monotonic, for measuring.
+    pub since_start_ms: f64,
+    /// What it is about: an instance, an actor, the service.
+    pub subject: String,
+    /// The model, where it is about one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub model: Option<String>,
+    /// The generation, where it is about an instance.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub generation: Option<Generation>,
+    /// What happened: `starting`, `ready`, `unhealthy`, `exited`, `backoff`, `parked`, `stopping`, `stopped`,
+    /// `unkillable`, `actor_failed`, `actor_restarted`, `escalated`, `reloaded`, `service_started`, `service_stopping`.
+    pub kind: String,
+    /// The cause, in words.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cause: Option<String>,
+}
+
+/// An event without the fields that the log adds.
+#[derive(Debug, Clone, PartialEq, Message)]
+#[rtype(result = "()")]
+pub struct Record {
+    /// What it is about.
+    pub subject: String,
+    /// The model.
+    pub model: Option<String>,
+    /// The generation.
+    pub generation: Option<Generation>,
+    /// What happened.
+    pub kind: &'static str,
+    /// The cause.
+    pub cause: Option<String>,
+}
+
+/// Events after a sequence number.
+#[derive(Debug, Message)]
+#[rtype(result = "EventPage")]
+pub struct ReadEvents {
+    /// Only events with a larger number; 0 for all that are kept.
+    pub since: u64,
+    /// At most this many, the newest.
+    pub limit: usize,
+}
+
+/// Some events.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EventPage {
+    /// In order.
+    pub events: Vec<Arc<LifecycleEvent>>,
+    /// The number to ask from next.
+    pub next: u64,
+    /// How many events after `since` are no longer kept.
+    pub missed: u64,
+}
+
+/// Sends every further event to `to`; what does not fit into its mailbox is dropped and counted.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Subscribe {
+    /// The subscriber.
+    pub to: Recipient<EventOccurred>,
+}
+
+/// An event for a subscriber.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct EventOccurred(pub Arc<LifecycleEvent>);

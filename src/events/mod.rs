@@ -1,0 +1,159 @@
+//! Lifecycle events: a bounded ring, subscribers, and an honest count of what was dropped.
+
+pub mod messages;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use actix::{Actor, ActorContext, Context, Handler, Recipient};
+
+use self::messages::{EventOccurred, EventPage, LifecycleEvent, ReadEvents, Record, Subscribe};
+use crate::clock::Clock;
+use crate::limits;
+use crate::supervision::StopActor;
+use crate::supervision::core::Notice;
+use crate::supervision::crash::crashes_on_request;
+use crate::supervision::supervisor::SupervisionNotice;
+
+/// See the module.
+#[derive(Debug)]
+pub struct EventLog {
+    clock: Clock,
+    ring: VecDeque<Arc<LifecycleEvent>>,
+    last_seq: Arc<AtomicU64>,
+    subscribers: Vec<Recipient<EventOccurred>>,
+    dropped: u64,
+}
+
+impl EventLog {
+    /// An empty log that counts on from `last_seq`, which outlives it: numbers are never used twice.
+    pub fn new(clock: Clock, last_seq: Arc<AtomicU64>) -> Self {
+        Self { clock, ring: VecDeque::new(), last_seq, subscribers: Vec::new(), dropped: 0 }
+    }
+
+    fn record(&mut self, record: Record) {
+        // one log writes at a time: its predecessor is gone before it starts
+        let seq = self.last_seq.fetch_add(1, Ordering::Relaxed) + 1;
+        let event = Arc::new(LifecycleEvent {
+            seq,
+            at: Clock::wall_seconds(),
+            since_start_ms: self.clock.now().since_origin().as_secs_f64() * 1000.0,
+            subject: record.subject,
+            model: record.model,
+            generation: record.generation,
+            kind: record.kind.to_owned(),
+            cause: record.cause,
+        });
+        tracing::info!(
+            subject = event.subject,
+            generation = event.generation.map(|generation| generation.0),
+            cause = event.cause.as_deref().map(first_line),
+            "{}",
+            event.kind
+        );
+        if self.ring.len() == limits::EVENT_RING {
+            self.ring.pop_front();
+        }
+        let mut dropped = 0;
+        self.subscribers.retain(|to| match to.try_send(EventOccurred(event.clone())) {
+            Ok(()) => true,
+            Err(actix::prelude::SendError::Full(_)) => {
+                dropped += 1;
+                true
+            }
+            Err(actix::prelude::SendError::Closed(_)) => false,
+        });
+        self.dropped += dropped;
+        self.ring.push_back(event);
+    }
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or("")
+}
+
+impl Actor for EventLog {
+    type Context = Context<Self>;
+}
+
+impl Handler<StopActor> for EventLog {
+    type Result = ();
+
+    fn handle(&mut self, _: StopActor, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
+
+impl Handler<Record> for EventLog {
+    type Result = ();
+
+    fn handle(&mut self, record: Record, _: &mut Self::Context) {
+        self.record(record);
+    }
+}
+
+impl Handler<SupervisionNotice> for EventLog {
+    type Result = ();
+
+    fn handle(&mut self, told: SupervisionNotice, _: &mut Self::Context) {
+        let (child, kind, cause) = match told.notice {
+            Notice::ChildFailed { child, reason } => (child, "actor_failed", reason.to_string()),
+            Notice::ChildRestarted { child, restarts } => {
+                (child, "actor_restarted", format!("restart {restarts}"))
+            }
+            Notice::RestartFailed { child, error } => (child, "actor_failed", error),
+            Notice::GaveUp { child, intensity, period } => {
+                let period = humantime::format_duration(period);
+                (child, "escalated", format!("more than {intensity} restarts in {period}"))
+            }
+        };
+        let subject = format!("{}/{child}", told.supervisor);
+        self.record(Record { subject, model: None, generation: None, kind, cause: Some(cause) });
+    }
+}
+
+impl Handler<ReadEvents> for EventLog {
+    type Result = actix::MessageResult<ReadEvents>;
+
+    fn handle(&mut self, read: ReadEvents, _: &mut Self::Context) -> Self::Result {
+        let first_kept =
+            self.ring.front().map_or(self.last_seq.load(Ordering::Relaxed) + 1, |event| event.seq);
+        let newer = self.ring.iter().filter(|event| event.seq > read.since).count();
+        let take = newer.min(read.limit);
+        let events: Vec<_> = self.ring.iter().skip(self.ring.len() - take).cloned().collect();
+        let skipped = (newer - take) as u64;
+        let forgotten = first_kept.saturating_sub(read.since.saturating_add(1));
+        actix::MessageResult(EventPage {
+            next: self.last_seq.load(Ordering::Relaxed),
+            missed: forgotten + skipped,
+            events,
+        })
+    }
+}
+
+impl Handler<Subscribe> for EventLog {
+    type Result = ();
+
+    fn handle(&mut self, subscribe: Subscribe, _: &mut Self::Context) {
+        self.subscribers.push(subscribe.to);
+    }
+}
+
+/// How many events subscribers did not get because their mailboxes were full.
+#[derive(Debug, actix::Message)]
+#[rtype(result = "u64")]
+pub struct CountDropped;
+
+impl Handler<CountDropped> for EventLog {
+    type Result = u64;
+
+    fn handle(&mut self, _: CountDropped, _: &mut Self::Context) -> u64 {
+        self.dropped
+    }
+}
+
+crashes_on_request!(EventLog);
+
+#[cfg(test)]
+mod tests;

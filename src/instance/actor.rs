@@ -1,0 +1,477 @@
+//! The actor around one [`Machine`]: it feeds events, carries out effects, answers who waits.
+//!
+//! It holds no process: those live in the process table. When this actor is replaced, its successor attaches, gets the
+//! record and the process of the instance, and goes on.
+
+mod telling;
+mod wishes;
+
+use std::sync::Arc;
+
+use actix::{
+    Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, SpawnHandle,
+    WrapFuture,
+};
+use tokio::sync::oneshot;
+
+pub use self::wishes::{BringUp, BringUpHow, Reconfigure, TakeDown};
+use super::command_line;
+use super::endpoint::{Endpoint, free_port};
+use super::machine::{Effect, Event, Machine, Policies, Presence};
+use super::messages::ModelError;
+use super::services::Services;
+use crate::clock::{Clock, Moment};
+use crate::ids::{Generation, InstanceId, ProcessKey};
+use crate::launcher::table_messages::{Attach, Attached, CancelSpawn, Sample, Signal, Spawn};
+use crate::launcher::{
+    GroupSignal, ReadyChannel, ReadyEnd, Report, SHIM_FAILED, SpawnError, SpawnOrder,
+};
+use crate::probe::{Finding, HealthQuestion, ProbeReport, ReadySign};
+use crate::registry::messages::{InstanceView, LastExit};
+use crate::settings::model::{BackendSpec, ModelSpec, StartFacts, Transport};
+use crate::settings::policy::{HealthCheck, Readiness};
+use crate::supervision::crash::crashes_on_request;
+use crate::supervision::{ExitReason, ExitSlot, StopActor};
+
+/// See the module.
+pub struct InstanceActor {
+    id: InstanceId,
+    model: Arc<ModelSpec>,
+    backend: Arc<BackendSpec>,
+    services: Services,
+    slot: ExitSlot,
+    machine: Machine,
+    endpoint: Endpoint,
+    pid: Option<u32>,
+    started_at: Option<f64>,
+    ready_end: Option<ReadyEnd>,
+    protocols: Vec<String>,
+    progress: Option<String>,
+    last_exit: Option<Arc<LastExit>>,
+    exit_output: Vec<String>,
+    /// What was told last, and whether it was wanted then.
+    shown: Option<(Arc<InstanceView>, bool)>,
+    waiters: Vec<Waiter>,
+    stop_waiters: Vec<StopWaiter>,
+    next_waiter: u64,
+    timer: Option<(Moment, SpawnHandle)>,
+}
+
+struct Waiter {
+    id: u64,
+    /// Holds out until the instance is ready or given up.
+    patient: bool,
+    answer: oneshot::Sender<Result<Arc<InstanceView>, ModelError>>,
+}
+
+struct StopWaiter {
+    retire: bool,
+    answer: oneshot::Sender<Result<(), ModelError>>,
+}
+
+impl InstanceActor {
+    /// An instance of a model that has a backend.
+    pub fn new(
+        model: Arc<ModelSpec>,
+        backend: Arc<BackendSpec>,
+        services: Services,
+        slot: ExitSlot,
+    ) -> Self {
+        let id = model.instance_id();
+        let policies = policies(&backend);
+        Self {
+            machine: Machine::new(policies, fastrand::u64(..)),
+            endpoint: Endpoint::fresh_ipc(&services.settings.model_socket_dir),
+            id,
+            model,
+            backend,
+            services,
+            slot,
+            pid: None,
+            started_at: None,
+            ready_end: None,
+            protocols: Vec::new(),
+            progress: None,
+            last_exit: None,
+            exit_output: Vec::new(),
+            shown: None,
+            waiters: Vec::new(),
+            stop_waiters: Vec::new(),
+            next_waiter: 0,
+            timer: None,
+        }
+    }
+
+    fn key(&self, generation: Generation) -> ProcessKey {
+        ProcessKey { instance: self.id.clone(), generation }
+    }
+
+    // ---- coming to life ----------------------------------------------------------------------------------------
+
+    fn resume(&mut self, attached: Attached, ctx: &mut Context<Self>) {
+        if let Some(record) = &attached.record {
+            // also one that no longer fits: what runs is reached there, and the next start looks again
+            self.endpoint = Endpoint::recorded(&record.endpoint);
+            self.started_at = record.started_at;
+            self.last_exit.clone_from(&record.last_exit);
+            self.protocols.clone_from(&record.protocols);
+            let generation = record.generation;
+            let lives = attached.live.as_ref().filter(|(key, _)| key.generation == generation);
+            self.pid = lives.map(|(_, identity)| identity.pid);
+            let missed = |wanted: fn(&Report) -> Option<&ProcessKey>| {
+                let keys = attached.missed.iter().filter_map(wanted);
+                keys.into_iter().any(|key| key.generation == generation)
+            };
+            let unanswered = attached.ordered == Some(generation)
+                || missed(|report| match report {
+                    Report::Spawned { key, .. } | Report::SpawnFailed { key, .. } => Some(key),
+                    _ => None,
+                });
+            let exited = missed(|report| match report {
+                Report::Exited { key, .. } => Some(key),
+                _ => None,
+            });
+            let presence = match (unanswered, lives.is_some() || exited) {
+                (true, _) => Presence::Ordered,
+                (false, true) => Presence::Alive,
+                (false, false) => Presence::Gone,
+            };
+            let effects = self.machine.resume(record, presence, self.services.clock.now());
+            self.carry_out(effects, ctx);
+        }
+        for report in attached.missed {
+            self.on_report(report, ctx);
+        }
+        self.settle(ctx);
+    }
+
+    // ---- the machine -------------------------------------------------------------------------------------------
+
+    fn feed(&mut self, event: Event, ctx: &mut Context<Self>) {
+        let effects = self.machine.next(event, self.services.clock.now());
+        self.carry_out(effects, ctx);
+        self.settle(ctx);
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>, ctx: &mut Context<Self>) {
+        for effect in effects {
+            self.perform(effect, ctx);
+        }
+    }
+
+    fn perform(&mut self, effect: Effect, ctx: &mut Context<Self>) {
+        match effect {
+            Effect::Spawn(generation) => self.spawn(generation, ctx),
+            Effect::CancelSpawn(generation) => {
+                let asked = self.services.table.send(CancelSpawn(self.key(generation)));
+                ctx.spawn(asked.into_actor(self).map(move |cancelled, this, ctx| {
+                    if matches!(cancelled, Ok(true)) {
+                        this.feed(Event::SpawnCancelled(generation), ctx);
+                    }
+                }));
+            }
+            Effect::Signal(generation, signal) => {
+                self.services.table.do_send(Signal { key: self.key(generation), signal });
+            }
+            Effect::AwaitReady(generation) => self.await_ready(generation, ctx),
+            Effect::Check(generation) => self.check(generation, ctx),
+            Effect::Sample(generation) => {
+                self.services.table.do_send(Sample { key: self.key(generation) });
+            }
+            Effect::ForgetProbes(generation) => {
+                self.services.prober.forget(&self.key(generation));
+            }
+            Effect::Changed { generation, to, cause, .. } => self.on_changed(generation, to, cause),
+            Effect::Ended { generation, status, reason } => {
+                self.pid = None;
+                self.protocols.clear();
+                self.progress = None;
+                self.last_exit = Some(Arc::new(LastExit {
+                    generation,
+                    status,
+                    reason,
+                    output: std::mem::take(&mut self.exit_output),
+                    at: Clock::wall_seconds(),
+                }));
+            }
+            Effect::Escalate(why) => {
+                self.keep();
+                self.slot.set(ExitReason::Failed(why));
+                ctx.stop();
+            }
+        }
+    }
+
+    fn spawn(&mut self, generation: Generation, ctx: &mut Context<Self>) {
+        let fits = self.fit_endpoint();
+        // the record stands before the process does: a successor must know of it
+        self.keep();
+        let error = match fits.map(|()| self.spawn_order(generation)) {
+            Ok(Ok(order)) => return self.services.table.do_send(Spawn(order)),
+            Ok(Err(error)) => SpawnError::Fatal {
+                program: self.model.name.to_string(),
+                reason: error.to_string(),
+            },
+            Err(error) => SpawnError::Transient {
+                program: self.model.name.to_string(),
+                reason: format!("no free port: {error}"),
+            },
+        };
+        ctx.notify(Feed(Event::SpawnFailed(generation, error)));
+    }
+
+    /// A reload may have changed what the backend speaks: then the address of the starts before is of no use.
+    fn fit_endpoint(&mut self) -> std::io::Result<()> {
+        let transport = self.backend.transport;
+        if self.endpoint.fits(transport) {
+            return Ok(());
+        }
+        let fresh = match transport {
+            Transport::Zmq => Endpoint::fresh_ipc(&self.services.settings.model_socket_dir),
+            // rare enough to bind a port right here
+            Transport::Http => Endpoint::http(free_port()?),
+        };
+        self.remove_socket();
+        self.endpoint = fresh;
+        Ok(())
+    }
+
+    fn spawn_order(
+        &self,
+        generation: Generation,
+    ) -> Result<SpawnOrder, command_line::CommandError> {
+        let settings = &self.services.settings;
+        let facts = StartFacts {
+            model: &self.model,
+            instance: &self.id,
+            endpoint: self.endpoint.uri(),
+            port: self.endpoint.port(),
+        };
+        let ready_channel = match self.backend.start.ready {
+            Readiness::Fd { number } => ReadyChannel::Fd { number },
+            Readiness::Notify => ReadyChannel::Notify {
+                path: settings.runtime_dir.join(format!("{}-{generation}.notify", self.id)),
+            },
+            _ => ReadyChannel::None,
+        };
+        Ok(SpawnOrder {
+            key: self.key(generation),
+            command: command_line::command(&self.backend, settings, &facts)?,
+            log_path: log_path(&self.services, &self.id),
+            log: self.backend.log.clone(),
+            label: self.model.name.to_string(),
+            limits: self.backend.limits.clone(),
+            ready_channel,
+            socket_path: self.endpoint.socket_path(),
+            shim: settings.symphony_binary.clone(),
+        })
+    }
+
+    fn await_ready(&mut self, generation: Generation, ctx: &mut Context<Self>) {
+        let sign = match (&self.backend.start.ready, self.endpoint.port()) {
+            (Readiness::Handshake, _) => {
+                Ok(ReadySign::Handshake { endpoint: self.endpoint.uri().to_owned() })
+            }
+            (Readiness::Http { path, status }, Some(port)) => {
+                Ok(ReadySign::Http { port, path: path.clone(), status: *status })
+            }
+            (Readiness::Tcp, Some(port)) => Ok(ReadySign::Tcp { port }),
+            (Readiness::Fd { .. } | Readiness::Notify, _) => match self.ready_end.take() {
+                Some(ReadyEnd::Pipe(end)) => Ok(ReadySign::Pipe(end)),
+                Some(ReadyEnd::Notify(end)) => Ok(ReadySign::Notify(end)),
+                // a predecessor handed it to the prober, which reports to us from now on
+                None => {
+                    let key = self.key(generation);
+                    self.services.prober.redirect(&key, ctx.address().recipient());
+                    return;
+                }
+            },
+            (Readiness::Delay(_), _) => return,
+            (Readiness::Http { .. } | Readiness::Tcp, None) => {
+                Err("the backend has no port to be asked at (kind must be \"http\")".to_owned())
+            }
+        };
+        match sign {
+            Ok(sign) => {
+                let key = self.key(generation);
+                self.services.prober.await_ready(key, sign, ctx.address().recipient());
+            }
+            Err(why) => ctx.notify(Feed(Event::NeverReady(generation, why))),
+        }
+    }
+
+    fn check(&mut self, generation: Generation, ctx: &mut Context<Self>) {
+        if !self.endpoint.fits(self.backend.transport) {
+            // started before a reload changed what it speaks: it cannot be asked by the new rules, and runs until replaced
+            ctx.notify(Feed(Event::Alive(generation)));
+            return;
+        }
+        let question = match (&self.backend.health.check, self.endpoint.port()) {
+            (HealthCheck::Ping, _) => {
+                Some(HealthQuestion::Ping { endpoint: self.endpoint.uri().to_owned() })
+            }
+            (HealthCheck::Http { path }, Some(port)) => {
+                Some(HealthQuestion::Http { port, path: path.clone() })
+            }
+            (HealthCheck::Tcp, Some(port)) => Some(HealthQuestion::Tcp { port }),
+            _ => None,
+        };
+        let Some(question) = question else {
+            // a reload took the check away from a running process: nothing can be missed any more
+            ctx.notify(Feed(Event::Alive(generation)));
+            return;
+        };
+        let timeout = self.backend.health.timeout;
+        let key = self.key(generation);
+        self.services.prober.check(key, question, timeout, ctx.address().recipient());
+    }
+
+    fn on_report(&mut self, report: Report, ctx: &mut Context<Self>) {
+        match report {
+            Report::Spawned { key, identity, ready } => {
+                if key.generation == self.machine.generation() {
+                    self.pid = Some(identity.pid);
+                    self.started_at = Some(Clock::wall_seconds());
+                    self.ready_end = ready;
+                } else {
+                    // ordered through a process table that failed before it could tell: nobody waits for it any more
+                    let signal = GroupSignal::Kill;
+                    self.services.table.do_send(Signal { key: key.clone(), signal });
+                }
+                self.feed(Event::Spawned(key.generation), ctx);
+            }
+            Report::SpawnFailed { key, error } => {
+                self.feed(Event::SpawnFailed(key.generation, error), ctx);
+            }
+            Report::Exited { key, status, output } => {
+                self.exit_output = output;
+                self.feed(Event::Exited(key.generation, status), ctx);
+            }
+            Report::Sampled { key, cpu_time, output_bytes, .. } => {
+                let generation = key.generation;
+                self.feed(Event::Sampled { generation, cpu_time, output_bytes }, ctx);
+            }
+            Report::Output { .. } | Report::Inventory { .. } => {}
+        }
+    }
+}
+
+fn policies(backend: &BackendSpec) -> Policies {
+    let mut restart = backend.restart.clone();
+    let through_shim =
+        !backend.limits.is_unlimited() || matches!(backend.start.ready, Readiness::Fd { .. });
+    if through_shim {
+        // what `exec` itself refuses comes as an exit of the shim
+        restart.fatal_codes.extend(SHIM_FAILED.map(i32::from));
+    }
+    Policies {
+        start: backend.start.clone(),
+        health: backend.health.clone(),
+        restart,
+        stop: backend.stop.clone(),
+    }
+}
+
+/// Where an instance's output goes.
+pub fn log_path(services: &Services, instance: &InstanceId) -> std::path::PathBuf {
+    services.settings.log_dir.join(format!("{instance}.log"))
+}
+
+impl Actor for InstanceActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let attach = self
+            .services
+            .table
+            .send(Attach { instance: self.id.clone(), reports: ctx.address().recipient() });
+        let wants_port = self.backend.transport == Transport::Http;
+        let attached = async move {
+            let attached = attach.await;
+            let known = attached.as_ref().is_ok_and(|attached| attached.record.is_some());
+            // binding a socket may block: not on the actors' thread
+            let port = match wants_port && !known {
+                true => tokio::task::spawn_blocking(free_port).await.ok(),
+                false => None,
+            };
+            (attached, port)
+        };
+        // nothing else is handled before the instance knows its own past
+        ctx.wait(attached.into_actor(self).map(|(attached, port), this, ctx| {
+            match port {
+                Some(Ok(port)) => this.endpoint = Endpoint::http(port),
+                Some(Err(error)) => {
+                    this.slot.set(ExitReason::Failed(format!("no free port: {error}")));
+                    ctx.stop();
+                    return;
+                }
+                None => {}
+            }
+            match attached {
+                Ok(attached) => this.resume(attached, ctx),
+                Err(error) => {
+                    this.slot.set(ExitReason::Failed(format!("process table: {error}")));
+                    ctx.stop();
+                }
+            }
+        }));
+    }
+}
+
+impl Handler<StopActor> for InstanceActor {
+    type Result = ();
+
+    /// Lets go: the process stays with the process table, for a successor or for the end of the service.
+    fn handle(&mut self, _: StopActor, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
+
+impl Handler<Report> for InstanceActor {
+    type Result = ();
+
+    fn handle(&mut self, report: Report, ctx: &mut Self::Context) {
+        self.on_report(report, ctx);
+    }
+}
+
+impl Handler<ProbeReport> for InstanceActor {
+    type Result = ();
+
+    fn handle(&mut self, report: ProbeReport, ctx: &mut Self::Context) {
+        let generation = report.key.generation;
+        if generation != self.machine.generation() {
+            return;
+        }
+        let event = match report.finding {
+            Finding::Ready { protocols } => {
+                self.protocols = protocols;
+                self.progress = None;
+                Event::Ready(generation)
+            }
+            Finding::Progress(text) => {
+                self.progress = Some(text);
+                Event::Progressed(generation)
+            }
+            Finding::NeverReady(why) => Event::NeverReady(generation, why),
+            Finding::Alive { .. } => Event::Alive(generation),
+            Finding::Silent(_) => Event::Silent(generation),
+        };
+        self.feed(event, ctx);
+    }
+}
+
+/// An event by way of the mailbox.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Feed(Event);
+
+impl Handler<Feed> for InstanceActor {
+    type Result = ();
+
+    fn handle(&mut self, Feed(event): Feed, ctx: &mut Self::Context) {
+        self.feed(event, ctx);
+    }
+}
+
+crashes_on_request!(InstanceActor);

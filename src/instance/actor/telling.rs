@@ -1,0 +1,200 @@
+//! What an instance tells: events, its view, its record, the answers that are due.
+
+use std::sync::Arc;
+
+use actix::{ActorContext, AsyncContext, Context};
+
+use super::{InstanceActor, Waiter};
+use crate::events::messages::Record;
+use crate::ids::Generation;
+use crate::instance::machine::Event;
+use crate::instance::messages::ModelError;
+use crate::instance::state::State;
+use crate::launcher::InstanceRecord;
+use crate::launcher::table_messages::{Forget, Keep, RemoveSocket};
+use crate::registry::messages::{InstanceChanged, InstanceGone, InstanceView};
+use crate::supervision::ExitReason;
+
+impl InstanceActor {
+    pub(super) fn on_changed(&mut self, generation: Generation, to: State, cause: Option<String>) {
+        self.services.events.do_send(Record {
+            subject: self.id.to_string(),
+            model: Some(self.model.name.to_string()),
+            generation: Some(generation),
+            kind: to.as_str(),
+            cause,
+        });
+        match to {
+            State::Backoff => self.answer_failed(|waiter| !waiter.patient),
+            State::Parked => {
+                self.answer_failed(|_| true);
+                self.remove_socket();
+            }
+            State::Unkillable => self.remove_socket(),
+            State::Stopped => {
+                self.remove_socket();
+                self.started_at = None;
+                self.answer_stopped_loads();
+            }
+            _ => {}
+        }
+    }
+
+    /// Nobody gets what stays down. Who wants it again meanwhile waits for the start that follows.
+    fn answer_stopped_loads(&mut self) {
+        if self.machine.state() != State::Stopped {
+            return;
+        }
+        if self.machine.reason().is_some() {
+            // it failed, and its restart class leaves it down
+            self.answer_failed(|_| true);
+            return;
+        }
+        for waiter in self.waiters.drain(..) {
+            // whoever asked may have left
+            let _ = waiter.answer.send(Err(ModelError::Stopped(self.model.name.to_string())));
+        }
+    }
+
+    pub(super) fn remove_socket(&self) {
+        if let Some(path) = self.endpoint.socket_path() {
+            self.services.table.do_send(RemoveSocket(path));
+        }
+    }
+
+    pub(super) fn answer_failed(&mut self, whom: impl Fn(&Waiter) -> bool) {
+        let (failed, rest) = std::mem::take(&mut self.waiters).into_iter().partition(|w| whom(w));
+        self.waiters = rest;
+        for waiter in failed {
+            let _ = waiter.answer.send(Err(self.failure()));
+        }
+    }
+
+    pub(super) fn failure(&self) -> ModelError {
+        let exit = self.last_exit.as_ref();
+        let last = exit.map(|exit| exit.reason.clone());
+        let reason = match (self.machine.reason(), last) {
+            (Some(reason), _) => reason.to_owned(),
+            (None, Some(last)) => last,
+            (None, None) => format!("model {} is {}", self.model.name, self.machine.state()),
+        };
+        ModelError::StartFailed {
+            reason,
+            output: exit.map(|exit| exit.output.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// After every step: publish, remember, answer, arm the next deadline.
+    pub(super) fn settle(&mut self, ctx: &mut Context<Self>) {
+        let view = Arc::new(self.view());
+        let wanted = self.machine.wanted();
+        let before = self.shown.replace((view.clone(), wanted));
+        let is_new = before.as_ref().is_none_or(|(shown, _)| *shown != view);
+        if is_new {
+            self.services.changed.do_send(InstanceChanged(view.clone()));
+        }
+        if is_new || before.is_some_and(|(_, was_wanted)| was_wanted != wanted) {
+            self.keep();
+        }
+        if view.state.is_alive() {
+            for waiter in self.waiters.drain(..) {
+                let _ = waiter.answer.send(Ok(view.clone()));
+            }
+        }
+        match view.state {
+            State::Stopping => {}
+            State::Stopped => self.answer_stopped(ctx),
+            State::Unkillable => self.answer_unkillable(),
+            // stopped, and wanted again at once
+            _ => {
+                for waiter in self.stop_waiters.drain(..) {
+                    let _ = waiter.answer.send(Ok(()));
+                }
+            }
+        }
+        self.arm(ctx);
+    }
+
+    /// Its process is neither gone nor to be replaced before the kernel lets it go: nobody is told otherwise, and nobody
+    /// waits for that.
+    fn answer_unkillable(&mut self) {
+        self.answer_failed(|_| true);
+        for waiter in self.stop_waiters.drain(..) {
+            let why = "the process survived KILL, the kernel holds it".to_owned();
+            let _ = waiter.answer.send(Err(ModelError::Internal(why)));
+        }
+    }
+
+    fn answer_stopped(&mut self, ctx: &mut Context<Self>) {
+        let retire = self.stop_waiters.iter().any(|waiter| waiter.retire);
+        if retire && self.waiters.is_empty() {
+            self.services.table.do_send(Forget(self.id.clone()));
+            let generation = self.machine.generation();
+            self.services.gone.do_send(InstanceGone { instance: self.id.clone(), generation });
+            self.slot.set(ExitReason::Normal);
+            ctx.stop();
+        }
+        for waiter in self.stop_waiters.drain(..) {
+            let _ = waiter.answer.send(Ok(()));
+        }
+    }
+
+    fn arm(&mut self, ctx: &mut Context<Self>) {
+        let due = self.machine.next_deadline();
+        if self.timer.as_ref().map(|(at, _)| *at) == due {
+            return;
+        }
+        if let Some((_, handle)) = self.timer.take() {
+            ctx.cancel_future(handle);
+        }
+        if let Some(at) = due {
+            let wait = at.since(self.services.clock.now());
+            let handle = ctx.run_later(wait, |this, ctx| {
+                this.timer = None;
+                this.feed(Event::Tick, ctx);
+            });
+            self.timer = Some((at, handle));
+        }
+    }
+
+    pub(super) fn view(&self) -> InstanceView {
+        let running = self.machine.state().has_process();
+        InstanceView {
+            instance: self.id.clone(),
+            model: self.model.name.clone(),
+            fullname: self.model.fullname.clone(),
+            model_type: self.model.model_type.clone(),
+            generation: self.machine.generation(),
+            endpoint: self.endpoint.uri().to_owned(),
+            state: self.machine.state(),
+            pid: self.pid,
+            started_at: self.started_at.filter(|_| running),
+            restarts: self.machine.restarts(),
+            last_exit: self.last_exit.clone(),
+            protocols: self.protocols.clone(),
+            reason: self.machine.reason().map(str::to_owned),
+            progress: self.progress.clone(),
+        }
+    }
+
+    pub(super) fn keep(&self) {
+        let book = self.machine.book();
+        self.services.table.do_send(Keep(InstanceRecord {
+            instance: self.id.clone(),
+            model: self.model.name.to_string(),
+            generation: self.machine.generation(),
+            endpoint: self.endpoint.uri().to_owned(),
+            state: self.machine.state().as_str().to_owned(),
+            wanted: self.machine.wanted(),
+            restarts: self.machine.restarts(),
+            consecutive_failures: book.consecutive_failures(),
+            park_level: book.park_level(),
+            window: book.window(),
+            wait_until: self.machine.wait_until(),
+            started_at: self.started_at,
+            protocols: self.protocols.clone(),
+            reason: self.machine.reason().map(str::to_owned),
+            last_exit: self.last_exit.clone(),
+        }));
+    }
+}

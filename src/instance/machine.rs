@@ -1,0 +1,397 @@
+//! The life of one backend as a pure state machine: events in, effects out, time as an argument.
+//!
+//! ```text
+//! Stopped ─▶ Starting ─▶ Ready ◀─▶ Unhealthy
+//!              │  └──────┬──┴─────────┘
+//!              │         ▼ exit / hang / stall
+//!              └──────▶ Exited ─▶ Backoff ─▶ Starting
+//!                         │         └─ stop request: Stopped at once
+//!                         └─▶ Parked ─▶ Starting (cool-off over, or asked by hand)
+//! Starting|Ready|Unhealthy ─ stop ─▶ Stopping ─▶ Stopped | Unkillable ─(reaped later)▶ Stopped
+//! ```
+//!
+//! At most one process exists at any time: a new generation is ordered only after the old one was reported gone.
+
+mod ending;
+mod messages;
+mod watching;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+pub use self::messages::{Effect, Event, Policies, Presence};
+use super::health::HealthWatch;
+use super::restart::RestartBook;
+use super::state::State;
+use crate::clock::Moment;
+use crate::ids::Generation;
+use crate::launcher::{ExitStatus, GroupSignal, InstanceRecord};
+use crate::limits;
+use crate::settings::policy::{HealthCheck, Readiness};
+
+/// A hung process gets this long to follow the stop signal, if its own grace is not shorter: nobody waits for its work.
+const HUNG_GRACE: Duration = Duration::from_secs(2);
+/// How much longer than its own timeout a health question may take before the prober itself counts as silent.
+const PROBER_SLACK: Duration = Duration::from_secs(3);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// Backoff or cool-off over.
+    Wake,
+    /// A start without progress.
+    Stall,
+    /// A start that takes too long in all.
+    StartTotal,
+    /// Look at a loading process.
+    Progress,
+    /// `delay` readiness.
+    ReadyDelay,
+    /// Ask for health.
+    Health,
+    /// The prober itself did not answer.
+    HealthOverdue,
+    /// Ready for long enough to forgive failures.
+    Forgive,
+    /// The stop signal was not followed.
+    StopGrace,
+    /// KILL was not carried out.
+    KillGrace,
+}
+
+/// Why a process is being ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum StopCause {
+    /// Somebody wants it down.
+    Asked,
+    /// It failed us; decided by the restart rules.
+    Faulty(String),
+    /// Somebody wants it replaced.
+    ByHand,
+}
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    policies: Policies,
+    state: State,
+    generation: Generation,
+    wanted: bool,
+    /// A process of the present generation is known to live.
+    spawned: bool,
+    was_ready: bool,
+    stop_cause: Option<StopCause>,
+    book: RestartBook,
+    health: HealthWatch,
+    asked_at: Option<Moment>,
+    judging: bool,
+    sample: Option<(Moment, Duration, u64)>,
+    restarts: u64,
+    reason: Option<String>,
+    timers: BTreeMap<Timer, Moment>,
+    spread: fastrand::Rng,
+    effects: Vec<Effect>,
+}
+
+impl Machine {
+    /// An instance that was never started. The seed fixes its jitter.
+    pub fn new(policies: Policies, seed: u64) -> Self {
+        Self {
+            book: RestartBook::new(policies.restart.clone(), seed),
+            policies,
+            state: State::Stopped,
+            generation: Generation::default(),
+            wanted: false,
+            spawned: false,
+            was_ready: false,
+            stop_cause: None,
+            health: HealthWatch::default(),
+            asked_at: None,
+            judging: false,
+            sample: None,
+            restarts: 0,
+            reason: None,
+            timers: BTreeMap::new(),
+            spread: fastrand::Rng::with_seed(seed.wrapping_add(1)),
+            effects: Vec::new(),
+        }
+    }
+
+    /// Goes on where a predecessor was ended: same generation, same process, same counters.
+    pub fn resume(
+        &mut self,
+        record: &InstanceRecord,
+        presence: Presence,
+        now: Moment,
+    ) -> Vec<Effect> {
+        let alive = presence == Presence::Alive;
+        self.generation = record.generation;
+        self.restarts = record.restarts;
+        self.reason.clone_from(&record.reason);
+        self.book.resume(record.consecutive_failures, record.park_level, &record.window);
+        let recorded = State::ALL.into_iter().find(|state| state.as_str() == record.state);
+        self.state = recorded.unwrap_or(State::Stopped);
+        self.spawned = alive;
+        self.wanted = match self.state {
+            State::Stopped => false,
+            State::Stopping | State::Unkillable => {
+                self.stop_cause = Some(if record.wanted {
+                    // what is to be replaced (a hang, a stall, by hand) is replaced also now
+                    StopCause::Faulty(record.reason.clone().unwrap_or_else(|| "ended".into()))
+                } else {
+                    StopCause::Asked
+                });
+                record.wanted
+            }
+            _ => true,
+        };
+        match self.state {
+            State::Starting if alive => self.watch_start(now),
+            State::Ready | State::Unhealthy if alive => {
+                self.was_ready = true;
+                self.watch_health(now);
+            }
+            State::Stopping | State::Unkillable if alive => {
+                let signal = GroupSignal::Stop(self.policies.stop.signal);
+                self.signal_stop(signal, self.policies.stop.grace, now);
+            }
+            State::Backoff | State::Parked => {
+                self.timers.insert(Timer::Wake, record.wait_until.unwrap_or(now));
+            }
+            State::Stopped => {}
+            // the answer to the order is on its way
+            State::Starting | State::Stopping if presence == Presence::Ordered => {
+                self.timers.insert(Timer::StartTotal, now + self.policies.start.total_timeout);
+            }
+            // its process ended while nobody looked, or was never started: decided as an end of unknown kind
+            _ => {
+                self.was_ready = matches!(self.state, State::Ready | State::Unhealthy);
+                self.spawned = true;
+                self.on_exited(ExitStatus::Unknown, now);
+            }
+        }
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Where its life stands.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Whether it is to run; while it is being stopped, whether it is started again afterwards.
+    pub fn wanted(&self) -> bool {
+        self.wanted
+    }
+
+    /// The present start.
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// Restarts since it was loaded.
+    pub fn restarts(&self) -> u64 {
+        self.restarts
+    }
+
+    /// Why it is in this state.
+    pub fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
+    }
+
+    /// The counters.
+    pub fn book(&self) -> &RestartBook {
+        &self.book
+    }
+
+    /// The rules.
+    pub fn policies(&self) -> &Policies {
+        &self.policies
+    }
+
+    /// When the present rest ends.
+    pub fn wait_until(&self) -> Option<Moment> {
+        self.timers.get(&Timer::Wake).copied()
+    }
+
+    /// When [`Event::Tick`] is due.
+    pub fn next_deadline(&self) -> Option<Moment> {
+        self.timers.values().min().copied()
+    }
+
+    /// Goes on under other rules; what runs keeps running.
+    pub fn set_policies(&mut self, policies: Policies) {
+        self.book.set_policy(policies.restart.clone());
+        self.policies = policies;
+    }
+
+    /// Takes an event; answers what is to be done, in this order. What concerns another generation changes nothing.
+    pub fn next(&mut self, event: Event, now: Moment) -> Vec<Effect> {
+        match event {
+            Event::Start => self.on_start(now),
+            Event::Restart => self.on_restart(now),
+            Event::Stop => self.on_stop(now),
+            Event::Kill => self.on_kill(now),
+            Event::Tick => self.on_tick(now),
+            Event::Spawned(g) if self.expects_spawn(g) => self.on_spawned(now),
+            Event::SpawnFailed(g, error) if self.expects_spawn(g) => {
+                self.on_spawn_failed(&error, now);
+            }
+            Event::SpawnCancelled(g) if self.expects_spawn(g) => self.down(now),
+            Event::Exited(g, status) if g == self.generation && self.spawned => {
+                self.on_exited(status, now);
+            }
+            Event::Ready(g) if g == self.generation && self.state == State::Starting => {
+                self.on_ready(now);
+            }
+            Event::NeverReady(g, why) if g == self.generation && self.state == State::Starting => {
+                self.end_faulty(format!("never ready: {why}"), now);
+            }
+            Event::Progressed(g) if g == self.generation && self.state == State::Starting => {
+                self.timers.insert(Timer::Stall, now + self.policies.start.stall_timeout);
+            }
+            Event::Sampled { generation, cpu_time, output_bytes }
+                if generation == self.generation =>
+            {
+                self.on_sampled(cpu_time, output_bytes, now);
+            }
+            Event::Alive(g) if g == self.generation => self.on_alive(now),
+            Event::Silent(g) if g == self.generation => self.on_silent(now),
+            Event::Worked(g) if g == self.generation => self.health.worked(now),
+            _ => {}
+        }
+        std::mem::take(&mut self.effects)
+    }
+
+    fn expects_spawn(&self, generation: Generation) -> bool {
+        generation == self.generation
+            && !self.spawned
+            && matches!(self.state, State::Starting | State::Stopping)
+    }
+
+    // ---- wishes ------------------------------------------------------------------------------------------------
+
+    fn on_start(&mut self, now: Moment) {
+        self.wanted = true;
+        match self.state {
+            State::Stopped => self.launch(None, now),
+            State::Parked => {
+                self.restarts += 1;
+                self.book.count_trial(now);
+                self.launch(Some("asked by hand, one trial start".into()), now);
+            }
+            // a stop under way is carried through; then it is started again
+            _ => {}
+        }
+    }
+
+    fn on_restart(&mut self, now: Moment) {
+        self.wanted = true;
+        self.book.clear();
+        match self.state {
+            State::Starting | State::Ready | State::Unhealthy => {
+                self.end_process(StopCause::ByHand, self.policies.stop.grace, now);
+            }
+            State::Stopping if self.stop_cause != Some(StopCause::Asked) => {
+                self.stop_cause = Some(StopCause::ByHand);
+            }
+            State::Backoff | State::Parked => {
+                self.restarts += 1;
+                self.launch(Some("restart by hand".into()), now);
+            }
+            _ => self.on_start(now),
+        }
+    }
+
+    fn on_stop(&mut self, now: Moment) {
+        self.wanted = false;
+        match self.state {
+            State::Starting | State::Ready | State::Unhealthy => {
+                self.end_process(StopCause::Asked, self.policies.stop.grace, now);
+            }
+            State::Stopping | State::Unkillable => self.stop_cause = Some(StopCause::Asked),
+            State::Exited | State::Backoff | State::Parked => self.down(now),
+            State::Stopped => {}
+        }
+    }
+
+    fn on_kill(&mut self, now: Moment) {
+        self.on_stop(now);
+        if self.state == State::Stopping && self.spawned {
+            self.kill(now);
+        }
+    }
+
+    // ---- coming up ---------------------------------------------------------------------------------------------
+
+    fn launch(&mut self, cause: Option<String>, now: Moment) {
+        self.timers.clear();
+        self.generation = self.generation.next();
+        self.spawned = false;
+        self.was_ready = false;
+        self.stop_cause = None;
+        self.reason = None;
+        self.timers.insert(Timer::StartTotal, now + self.policies.start.total_timeout);
+        self.change(State::Starting, cause);
+        self.effects.push(Effect::Spawn(self.generation));
+    }
+
+    fn on_spawned(&mut self, now: Moment) {
+        self.spawned = true;
+        if self.state == State::Stopping {
+            // asked to stop while the spawn was under way
+            let signal = GroupSignal::Stop(self.policies.stop.signal);
+            self.signal_stop(signal, self.policies.stop.grace, now);
+            return;
+        }
+        self.watch_start(now);
+    }
+
+    fn watch_start(&mut self, now: Moment) {
+        self.sample = None;
+        self.timers.insert(Timer::Stall, now + self.policies.start.stall_timeout);
+        self.timers.entry(Timer::StartTotal).or_insert(now + self.policies.start.total_timeout);
+        self.timers.insert(Timer::Progress, now + self.progress_every());
+        match self.policies.start.ready {
+            Readiness::Delay(delay) => {
+                self.timers.insert(Timer::ReadyDelay, now + delay);
+            }
+            _ => self.effects.push(Effect::AwaitReady(self.generation)),
+        }
+    }
+
+    /// Often enough to see progress well inside the stall timeout, and no more often than useful.
+    fn progress_every(&self) -> Duration {
+        (self.policies.start.stall_timeout / 20).clamp(limits::PROGRESS_MIN, limits::PROGRESS_MAX)
+    }
+
+    fn on_ready(&mut self, now: Moment) {
+        self.was_ready = true;
+        self.timers.clear();
+        self.change(State::Ready, None);
+        self.watch_health(now);
+    }
+
+    fn watch_health(&mut self, now: Moment) {
+        self.health = HealthWatch::default();
+        self.judging = false;
+        self.timers.insert(Timer::Forgive, now + self.policies.restart.reset_after);
+        if self.policies.health.check != HealthCheck::None {
+            // the first question comes at a random point of the interval, so that many instances spread their load
+            let first = self.policies.health.every.mul_f64(self.spread.f64().max(0.1));
+            self.timers.insert(Timer::Health, now + first);
+        }
+    }
+
+    fn change(&mut self, to: State, cause: Option<String>) {
+        let from = std::mem::replace(&mut self.state, to);
+        debug_assert!(from == to || from.may_become(to), "{from} may not become {to}");
+        if from != to {
+            let generation = self.generation;
+            self.effects.push(Effect::Changed { generation, from, to, cause });
+        }
+    }
+}
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;

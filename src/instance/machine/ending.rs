@@ -1,0 +1,176 @@
+//! When a process is to end, and what follows when it has.
+
+use std::time::Duration;
+
+use super::{Effect, HUNG_GRACE, Machine, State, StopCause, Timer};
+use crate::clock::Moment;
+use crate::instance::restart::Verdict;
+use crate::launcher::{ExitStatus, GroupSignal, SpawnError};
+use crate::settings::policy::RestartClass;
+
+impl Machine {
+    pub(super) fn end_faulty(&mut self, why: String, now: Moment) {
+        self.end_process(StopCause::Faulty(why), self.policies.stop.grace.min(HUNG_GRACE), now);
+    }
+
+    pub(super) fn end_process(&mut self, cause: StopCause, grace: Duration, now: Moment) {
+        let words = match &cause {
+            StopCause::Asked => "asked to stop".to_owned(),
+            StopCause::ByHand => "restart by hand".to_owned(),
+            StopCause::Faulty(why) => why.clone(),
+        };
+        self.timers.clear();
+        self.reason = Some(words.clone());
+        self.stop_cause = Some(cause);
+        self.change(State::Stopping, Some(words));
+        if self.spawned {
+            self.effects.push(Effect::ForgetProbes(self.generation));
+            self.signal_stop(GroupSignal::Stop(self.policies.stop.signal), grace, now);
+        } else {
+            self.effects.push(Effect::CancelSpawn(self.generation));
+        }
+    }
+
+    pub(super) fn signal_stop(&mut self, signal: GroupSignal, grace: Duration, now: Moment) {
+        self.effects.push(Effect::Signal(self.generation, signal));
+        self.timers.insert(Timer::StopGrace, now + grace);
+    }
+
+    pub(super) fn kill(&mut self, now: Moment) {
+        self.timers.remove(&Timer::StopGrace);
+        self.effects.push(Effect::Signal(self.generation, GroupSignal::Kill));
+        self.timers.insert(Timer::KillGrace, now + self.policies.stop.kill_grace);
+    }
+
+    pub(super) fn on_spawn_failed(&mut self, error: &SpawnError, now: Moment) {
+        let reason = error.to_string();
+        self.effects.push(Effect::Ended {
+            generation: self.generation,
+            status: None,
+            reason: reason.clone(),
+        });
+        if self.state == State::Stopping && !self.restart_after_stop() {
+            self.down(now);
+            return;
+        }
+        let fatal = matches!(error, SpawnError::Fatal { .. });
+        self.after_end(reason.clone(), fatal.then_some(reason.as_str()), false, now);
+    }
+
+    pub(super) fn on_exited(&mut self, status: ExitStatus, now: Moment) {
+        self.spawned = false;
+        self.effects.push(Effect::ForgetProbes(self.generation));
+        let cause = self.stop_cause.take();
+        let reason = match &cause {
+            Some(StopCause::Asked) => format!("asked to stop ({status})"),
+            Some(StopCause::ByHand) => format!("restart by hand ({status})"),
+            Some(StopCause::Faulty(why)) => format!("{why} ({status})"),
+            None if self.was_ready => status.to_string(),
+            None => format!("{status} before ready"),
+        };
+        self.effects.push(Effect::Ended {
+            generation: self.generation,
+            status: Some(status),
+            reason: reason.clone(),
+        });
+        match cause {
+            Some(StopCause::Asked) => self.down(now),
+            Some(StopCause::ByHand) if self.wanted => {
+                self.change(State::Exited, Some(reason));
+                self.restarts += 1;
+                self.launch(Some("restart by hand".into()), now);
+            }
+            _ => {
+                let fatal = match status {
+                    ExitStatus::Code(code) if self.policies.restart.fatal_codes.contains(&code) => {
+                        Some(format!("exit code {code} is listed as fatal"))
+                    }
+                    _ => None,
+                };
+                let clean = cause.is_none() && self.was_ready && self.is_clean(status);
+                self.after_end(reason, fatal.as_deref(), clean, now);
+            }
+        }
+    }
+
+    fn is_clean(&self, status: ExitStatus) -> bool {
+        match status {
+            ExitStatus::Code(code) => {
+                code == 0 || self.policies.restart.clean_codes.contains(&code)
+            }
+            ExitStatus::Signal { .. } | ExitStatus::Unknown => false,
+        }
+    }
+
+    fn restart_after_stop(&self) -> bool {
+        self.wanted && self.stop_cause != Some(StopCause::Asked)
+    }
+
+    /// The process ended and nobody asked for that.
+    pub(super) fn after_end(
+        &mut self,
+        reason: String,
+        fatal: Option<&str>,
+        clean: bool,
+        now: Moment,
+    ) {
+        self.timers.clear();
+        self.stop_cause = None;
+        self.change(State::Exited, Some(reason.clone()));
+        let again = match self.policies.restart.class {
+            _ if !self.wanted => false,
+            RestartClass::Permanent => true,
+            RestartClass::Transient => !clean,
+            RestartClass::Temporary => false,
+        };
+        if !again {
+            self.wanted = false;
+            self.reason = Some(reason.clone());
+            self.change(State::Stopped, Some(reason));
+            return;
+        }
+        match self.book.judge(fatal, now) {
+            Verdict::Restart(Duration::ZERO) => {
+                self.restarts += 1;
+                self.launch(Some(reason), now);
+            }
+            Verdict::Restart(delay) => {
+                self.rest(
+                    State::Backoff,
+                    format!("{reason}; next start in {:.1} s", delay.as_secs_f64()),
+                    delay,
+                    now,
+                );
+            }
+            Verdict::Park { cool_off, why } => {
+                let why = if why == reason { why } else { format!("{why}, the last: {reason}") };
+                let span = humantime::format_duration(cool_off);
+                self.rest(State::Parked, format!("{why}; next trial in {span}"), cool_off, now);
+            }
+            Verdict::Escalate { why } => {
+                let why = format!("{why}, the last: {reason}");
+                self.rest(State::Backoff, why.clone(), Duration::ZERO, now);
+                self.effects.push(Effect::Escalate(why));
+            }
+        }
+    }
+
+    fn rest(&mut self, state: State, reason: String, span: Duration, now: Moment) {
+        self.reason = Some(reason.clone());
+        self.timers.insert(Timer::Wake, now + span);
+        self.change(state, Some(reason));
+    }
+
+    /// Nothing runs, as somebody wanted it.
+    pub(super) fn down(&mut self, now: Moment) {
+        self.timers.clear();
+        self.stop_cause = None;
+        self.spawned = false;
+        self.reason = None;
+        self.change(State::Stopped, Some("asked to stop".into()));
+        if self.wanted {
+            // wanted again while it was being stopped
+            self.launch(None, now);
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! One backend's life: states, readiness, health, stop, restart.
+//!
+//! Requests by model name come to the [`desk`]; it has one [`actor`] per instance, which feeds the pure [`machine`]
+//! (with [`restart`] and [`health`]) and carries out what that decides.
+
+pub mod actor;
+pub mod command_line;
+pub mod desk;
+pub mod endpoint;
+pub mod health;
+pub mod machine;
+pub mod messages;
+pub mod restart;
+pub mod services;
+pub mod state;
+mod unload;
+
+#[doc(hidden)]
+pub use unload::FindLive;

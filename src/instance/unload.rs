@@ -1,0 +1,74 @@
+//! Unloading by name: answered when the process is gone, whatever happens to the instance's actor meanwhile.
+
+use actix::{Addr, AsyncContext, Context, Handler, Message};
+
+use super::actor::{InstanceActor, TakeDown};
+use super::desk::{ATTEMPTS, Answer, ModelDesk, PAUSE};
+use super::messages::{ModelError, UnloadModel};
+use crate::ids::{InstanceId, ModelName};
+use crate::launcher::table::ProcessTable;
+use crate::launcher::table_messages::ReadInventory;
+
+impl Handler<UnloadModel> for ModelDesk {
+    type Result = Answer<()>;
+
+    fn handle(&mut self, unload: UnloadModel, ctx: &mut Context<Self>) -> Self::Result {
+        let name = unload.model;
+        // a model that was taken out of the configuration may still run
+        let model = match self.catalogue.find(&name) {
+            Ok(model) => Some(model.name.clone()),
+            Err(_) => ModelName::try_new(&name).ok(),
+        };
+        let Some(model) = model else {
+            return Box::pin(std::future::ready(Err(ModelError::NotLoaded(name))));
+        };
+        Box::pin(take_down(ctx.address(), self.services.table.clone(), model, name))
+    }
+}
+
+async fn take_down(
+    desk: Addr<ModelDesk>,
+    table: Addr<ProcessTable>,
+    model: ModelName,
+    name: String,
+) -> Result<(), ModelError> {
+    let mut was_there = false;
+    for _ in 0..ATTEMPTS {
+        let live =
+            desk.send(FindLive(model.clone())).await.map_err(|_| ModelError::ShuttingDown)?;
+        if let Some(addr) = live {
+            was_there = true;
+            match addr.send(TakeDown { retire: true, kill: false }).await {
+                Ok(Err(ModelError::Replaced(_))) | Err(_) => {}
+                Ok(answer) => return answer,
+            }
+        } else if !is_recorded(&table, &InstanceId::of_model(&model)).await {
+            // gone in the moment between: somebody else unloaded it
+            return if was_there { Ok(()) } else { Err(ModelError::NotLoaded(name)) };
+        }
+        // on record without an actor: its successor comes at once
+        tokio::time::sleep(PAUSE).await;
+    }
+    Err(ModelError::Replaced(name))
+}
+
+async fn is_recorded(table: &Addr<ProcessTable>, instance: &InstanceId) -> bool {
+    // without an answer, as with one that names it, there may be a process
+    table.send(ReadInventory).await.map_or(true, |inventory| {
+        inventory.records.iter().any(|record| record.instance == *instance)
+    })
+}
+
+/// Asks the desk itself for an instance's actor, if one runs.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<Addr<InstanceActor>>")]
+#[doc(hidden)]
+pub struct FindLive(pub ModelName);
+
+impl Handler<FindLive> for ModelDesk {
+    type Result = Option<Addr<InstanceActor>>;
+
+    fn handle(&mut self, FindLive(model): FindLive, _: &mut Context<Self>) -> Self::Result {
+        self.live(&model)
+    }
+}
