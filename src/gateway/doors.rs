@@ -1,0 +1,100 @@
+//! What a gateway may reach of the service: the ends it sends typed messages to.
+
+use actix::Recipient;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock::Clock;
+use crate::events::messages::ReadEvents;
+use crate::instance::messages::{LoadModel, ReadLog, RestartModel, UnloadModel};
+use crate::registry::messages::AskDirect;
+use crate::settings::diff::ReloadOutcome;
+use crate::supervision::tree::TreeNode;
+
+/// The rest of the service as a gateway sees it.
+#[derive(Clone)]
+pub struct Doors {
+    /// Facts that do not change while the service runs.
+    pub facts: ServiceFacts,
+    /// The registry, for answers that go straight into an outbox.
+    pub registry: Recipient<AskDirect>,
+    /// The desk: load.
+    pub load: Recipient<LoadModel>,
+    /// The desk: unload.
+    pub unload: Recipient<UnloadModel>,
+    /// The desk: restart.
+    pub restart: Recipient<RestartModel>,
+    /// The desk: logs.
+    pub read_log: Recipient<ReadLog>,
+    /// The event log.
+    pub events: Recipient<ReadEvents>,
+    /// The service as a whole.
+    pub control: ControlHandle,
+}
+
+/// Facts about the running service.
+#[derive(Debug, Clone)]
+pub struct ServiceFacts {
+    /// Of the package.
+    pub version: &'static str,
+    /// Of the core process.
+    pub pid: u32,
+    /// Its origin is the start of the service.
+    pub clock: Clock,
+    /// As configured.
+    pub client_endpoint: String,
+    /// As configured.
+    pub cli_endpoint: String,
+}
+
+/// A wish that concerns the whole service.
+#[derive(Debug)]
+pub enum Control {
+    /// Shut down in order.
+    Stop,
+    /// Read the configuration again and apply what changed.
+    Reload(oneshot::Sender<Result<ReloadOutcome, String>>),
+    /// The supervision tree as it stands.
+    Tree(oneshot::Sender<TreeNode>),
+}
+
+/// The way to the service's main loop. Bounded: wishes of this kind are rare, and a flood of them is refused.
+#[derive(Debug, Clone)]
+pub struct ControlHandle(mpsc::Sender<Control>);
+
+/// Wishes waiting for the main loop; more than a handful at one time is a flood.
+const CONTROL_QUEUE: usize = 64;
+
+impl ControlHandle {
+    /// A handle and the receiving end.
+    pub fn channel() -> (Self, mpsc::Receiver<Control>) {
+        let (sender, receiver) = mpsc::channel(CONTROL_QUEUE);
+        (Self(sender), receiver)
+    }
+
+    /// Asks for an orderly shutdown. Answers whether the wish was taken.
+    pub fn stop(&self) -> bool {
+        self.0.try_send(Control::Stop).is_ok()
+    }
+
+    /// Applies the changed configuration.
+    ///
+    /// # Errors
+    /// The faults of the file (nothing was changed then), or that the service is too busy or going down.
+    pub async fn reload(&self) -> Result<ReloadOutcome, String> {
+        let (answer, wait) = oneshot::channel();
+        self.0.try_send(Control::Reload(answer)).map_err(|_| BUSY.to_owned())?;
+        wait.await.unwrap_or_else(|_| Err(BUSY.to_owned()))
+    }
+
+    /// The supervision tree.
+    ///
+    /// # Errors
+    /// When the service is too busy or going down.
+    pub async fn tree(&self) -> Result<TreeNode, String> {
+        let (answer, wait) = oneshot::channel();
+        self.0.try_send(Control::Tree(answer)).map_err(|_| BUSY.to_owned())?;
+        wait.await.map_err(|_| BUSY.to_owned())
+    }
+}
+
+const BUSY: &str = "the service is busy or shutting down, try again later";

@@ -1,0 +1,4 @@
+//! The edges: bytes in, typed messages out. A gateway keeps no state of the tree and can be replaced at any time.
+
+pub mod doors;
+pub mod zmq;

@@ -1,0 +1,23 @@
+//! What may be sent to the gateway.
+
+use actix::Message;
+
+pub use super::counters::GatewayState;
+
+/// From now on each new request gets the one reply `Service is shutting down`, except `status` and `version`.
+/// Requests that are under way go on.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct CloseIntake;
+
+/// Ends the gateway: requests under way are answered with a failure, unsent replies get
+/// [`SOCKET_LINGER`](crate::limits::SOCKET_LINGER), then the sockets are closed and their files removed.
+/// Answered when that is done; the actor stops after it, with the reason `Shutdown`.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct CloseSockets;
+
+/// Asks for the gateway's counters.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "GatewayState")]
+pub struct Observe;

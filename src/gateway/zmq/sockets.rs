@@ -1,0 +1,176 @@
+//! The two ROUTER sockets: opened under their locks, sent to and read from without ever blocking.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::backlog::Handover;
+use super::endpoint::{Place, place};
+use super::error::OpenError;
+use super::shared::{Door, Outgoing};
+use super::socket_file::SocketFile;
+use crate::clock::Clock;
+use crate::gateway::doors::ServiceFacts;
+use crate::limits;
+
+/// Both sockets, their context and their files. The order of the fields is the order in which they end: sockets are
+/// closed, the context waits until they have sent what they have (at most the linger time), then the files go.
+pub(super) struct Sockets {
+    cli: zmq::Socket,
+    handshake: zmq::Socket,
+    _context: zmq::Context,
+    _files: Vec<SocketFile>,
+}
+
+impl Sockets {
+    /// Locks, checks and binds both endpoints.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing is left behind then.
+    pub(super) fn open(facts: &ServiceFacts, clock: Clock) -> Result<Self, OpenError> {
+        if facts.cli_endpoint == facts.client_endpoint {
+            return Err(OpenError::SameEndpoint(facts.cli_endpoint.clone()));
+        }
+        let deadline = clock.now() + limits::SOCKET_TAKEOVER;
+        let context = zmq::Context::new();
+        let mut files = Vec::new();
+        let mut open = |endpoint: &str| {
+            let (socket, file) = open_one(&context, endpoint, clock, deadline)?;
+            files.extend(file);
+            Ok(socket)
+        };
+        let cli = open(&facts.cli_endpoint)?;
+        let handshake = open(&facts.client_endpoint)?;
+        Ok(Self { cli, handshake, _context: context, _files: files })
+    }
+
+    pub(super) fn of(&self, door: Door) -> &zmq::Socket {
+        match door {
+            Door::Cli => &self.cli,
+            Door::Handshake => &self.handshake,
+        }
+    }
+
+    /// Hands a reply to libzmq. ROUTER judges a message by its first frame, so only that one can come back.
+    ///
+    /// # Errors
+    /// What libzmq says, other than that the client is full or gone.
+    pub(super) fn send(&self, outgoing: Outgoing) -> zmq::Result<Handover> {
+        let socket = self.of(outgoing.route.door);
+        let more = zmq::DONTWAIT | zmq::SNDMORE;
+        match uninterrupted(|| socket.send(&*outgoing.route.identity, more)) {
+            Ok(()) => {}
+            Err(zmq::Error::EAGAIN) => return Ok(Handover::Full(outgoing)),
+            Err(zmq::Error::EHOSTUNREACH) => return Ok(Handover::Gone),
+            Err(error) => return Err(error),
+        }
+        if outgoing.route.delimiter {
+            uninterrupted(|| socket.send(&[][..], more))?;
+        }
+        // moved, not copied; a send that does not wait is not interrupted
+        socket.send(outgoing.payload, zmq::DONTWAIT)?;
+        Ok(Handover::Taken)
+    }
+
+    /// Takes the next message: its client's identity, then the other frames into `frames`, of which at most
+    /// [`limits::FRAME_PARTS`] are kept. `None` when nothing is waiting.
+    ///
+    /// # Errors
+    /// What libzmq says.
+    pub(super) fn receive(
+        &self,
+        door: Door,
+        frames: &mut Vec<zmq::Message>,
+    ) -> zmq::Result<Option<Received>> {
+        let socket = self.of(door);
+        frames.clear();
+        let mut identity = zmq::Message::new();
+        match uninterrupted(|| socket.recv(&mut identity, zmq::DONTWAIT)) {
+            Ok(()) => {}
+            Err(zmq::Error::EAGAIN) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        let mut count = 0;
+        let mut more = identity.get_more();
+        while more {
+            let mut frame = zmq::Message::new();
+            uninterrupted(|| socket.recv(&mut frame, zmq::DONTWAIT))?;
+            more = frame.get_more();
+            count += 1;
+            if frames.len() < limits::FRAME_PARTS {
+                frames.push(frame);
+            }
+        }
+        Ok(Some(Received { identity, count }))
+    }
+
+    /// Closes both sockets; blocks until what they have is sent, `linger` at most.
+    pub(super) fn close(self, linger: Duration) {
+        for socket in [&self.cli, &self.handshake] {
+            if let Err(error) = socket.set_linger(milliseconds(linger)) {
+                tracing::warn!(%error, "linger could not be set");
+            }
+        }
+    }
+}
+
+/// A message as it came in, without its frames.
+pub(super) struct Received {
+    pub(super) identity: zmq::Message,
+    /// How many frames followed the identity.
+    pub(super) count: usize,
+}
+
+/// Tries again after a signal: in the middle of a message there is no other way on.
+fn uninterrupted<T>(mut step: impl FnMut() -> zmq::Result<T>) -> zmq::Result<T> {
+    loop {
+        match step() {
+            Err(zmq::Error::EINTR) => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+fn open_one(
+    context: &zmq::Context,
+    endpoint: &str,
+    clock: Clock,
+    deadline: crate::clock::Moment,
+) -> Result<(zmq::Socket, Option<SocketFile>), OpenError> {
+    let place = place(endpoint)?;
+    let fault = |action| move |error| OpenError::socket(action, endpoint, error);
+    let socket = context.socket(zmq::ROUTER).map_err(fault("make a socket for"))?;
+    configure(&socket).map_err(fault("configure the socket for"))?;
+    match place {
+        Place::Tcp => {
+            socket.bind(endpoint).map_err(fault("bind"))?;
+            Ok((socket, None))
+        }
+        Place::File(path) => {
+            let mut file = SocketFile::claim(&path, clock, deadline)?;
+            file.bind_with(|staged| bind_file(&socket, staged, endpoint))?;
+            Ok((socket, Some(file)))
+        }
+    }
+}
+
+fn bind_file(socket: &zmq::Socket, path: &Path, endpoint: &str) -> Result<(), OpenError> {
+    socket
+        .bind(&format!("ipc://{}", path.display()))
+        .map_err(|error| OpenError::socket("bind", endpoint, error))
+}
+
+fn configure(socket: &zmq::Socket) -> zmq::Result<()> {
+    // a reply to a client that is gone is an error that is counted, not silence
+    socket.set_router_mandatory(true)?;
+    // a client that comes back under its old identity is served; without this the newcomer would be ignored for ever
+    socket.set_router_handover(true)?;
+    socket.set_linger(milliseconds(limits::SOCKET_LINGER))?;
+    socket.set_maxmsgsize(limits::FRAME_BYTES)?;
+    socket.set_sndhwm(limits::PEER_SEND_QUEUE)?;
+    socket.set_rcvhwm(limits::PEER_RECEIVE_QUEUE)?;
+    socket.set_backlog(limits::LISTEN_BACKLOG)
+}
+
+fn milliseconds(span: Duration) -> i32 {
+    i32::try_from(span.as_millis()).unwrap_or(i32::MAX)
+}
