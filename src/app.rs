@@ -1,0 +1,383 @@
+//! Wires the service: settings in, a running tree out, an orderly end.
+//!
+//! [`serve`] is the whole program in one call. [`Service`] is the same inside an actix system that is there already.
+
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use actix::Addr;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+use crate::clock::Clock;
+use crate::events::EventLog;
+use crate::events::messages::Record;
+use crate::gateway::doors::{Control, ControlHandle};
+use crate::instance::desk::{Autostart, ModelDesk, UseModels};
+use crate::launcher::Launcher;
+use crate::launcher::local::{LocalLauncher, LocalOptions};
+use crate::limits;
+use crate::probe::Prober;
+use crate::probe::local::LocalProber;
+use crate::registry::{Registry, UseCatalogue};
+use crate::root::wiring::{Place, Wiring};
+use crate::root::{self, picture, shutdown};
+use crate::settings::diff::{ReloadOutcome, diff};
+use crate::settings::model::{ServiceSettings, Settings};
+use crate::supervision::supervisor::wait_for_exit;
+use crate::supervision::tree::TreeNode;
+use crate::supervision::{ExitReason, RunningChild, Supervisor};
+
+/// Reads the settings again for `reload` and SIGHUP; the error text names every fault. Runs on a blocking thread.
+pub type SettingsLoader = Box<dyn Fn() -> Result<Settings, String> + Send + Sync>;
+
+/// What a program around the service may add.
+#[derive(Default)]
+pub struct ServeOptions {
+    /// Where reloaded settings come from; `None`: a reload is refused.
+    pub loader: Option<SettingsLoader>,
+    /// Called once, when both sockets are bound and the tree is whole.
+    pub on_ready: Option<Box<dyn FnOnce() + Send>>,
+    /// Set when a stop was asked for before [`serve`] could listen for signals: then nothing is started.
+    pub stop_asked: Option<Arc<AtomicBool>>,
+}
+
+/// Why the service ended with an error.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// It could not come up (sockets taken, folders not writable). Exit code 1.
+    #[error("{0}")]
+    Startup(String),
+    /// The root supervisor used up its restarts. Exit code 3.
+    #[error("gave up: {0}")]
+    GaveUp(String),
+}
+
+/// Runs the service until it is asked to stop (`stop-service`, SIGINT, SIGTERM); blocks.
+///
+/// # Errors
+/// [`ServeError`]; the processes of all backends are gone then, too.
+pub fn serve(settings: Settings, options: ServeOptions) -> Result<(), ServeError> {
+    let system = actix_rt::System::new();
+    system.block_on(async {
+        // before anything is started, so that no moment is without them
+        let signals = Signals::listen().map_err(|error| ServeError::Startup(error.to_string()))?;
+        if options.stop_asked.as_ref().is_some_and(|asked| asked.load(Ordering::Acquire)) {
+            return Ok(());
+        }
+        let service = Service::start(settings, options).await?;
+        service.run(signals).await
+    })
+}
+
+/// A running service inside an actix system.
+pub struct Service {
+    wiring: Arc<Wiring>,
+    root: Addr<Supervisor>,
+    exit: Option<RunningChild>,
+    wishes: mpsc::Receiver<Control>,
+    loader: Option<Arc<SettingsLoader>>,
+}
+
+impl Service {
+    /// Starts the whole tree on the current arbiter; answers when the sockets are bound.
+    ///
+    /// # Errors
+    /// [`ServeError::Startup`]; nothing is left running then.
+    pub async fn start(settings: Settings, options: ServeOptions) -> Result<Self, ServeError> {
+        let startup = |error: std::io::Error| ServeError::Startup(error.to_string());
+        prepare_folders(&settings).map_err(ServeError::Startup)?;
+        let launcher = LocalLauncher::start(LocalOptions::default()).map_err(startup)?;
+        let prober = LocalProber::start().map_err(startup)?;
+        Self::start_on(settings, options, Arc::new(launcher), Arc::new(prober)).await
+    }
+
+    /// As [`Service::start`], with another way to run processes and to ask backends.
+    ///
+    /// # Errors
+    /// [`ServeError::Startup`].
+    pub async fn start_on(
+        settings: Settings,
+        options: ServeOptions,
+        launcher: Arc<dyn Launcher>,
+        prober: Arc<dyn Prober>,
+    ) -> Result<Self, ServeError> {
+        let (control, wishes) = ControlHandle::channel();
+        let wiring = Arc::new(Wiring {
+            settings: watch::Sender::new(Arc::new(settings)),
+            clock: Clock::start(),
+            launcher,
+            prober,
+            control,
+            last_event: Arc::default(),
+            table: Place::default(),
+            events: Place::default(),
+            registry: Place::default(),
+            desk: Place::default(),
+            instances: Place::default(),
+            zmq: Place::default(),
+        });
+        let (root, exit) = match root::start(&wiring).await {
+            Ok(started) => started,
+            Err(error) => {
+                end_outside(&wiring);
+                return Err(ServeError::Startup(error));
+            }
+        };
+        let service =
+            Self { wiring, root, exit: Some(exit), wishes, loader: options.loader.map(Arc::new) };
+        service.record("service_started", None);
+        if let Ok(desk) = service.wiring.desk.get() {
+            desk.do_send(Autostart);
+        }
+        if let Some(on_ready) = options.on_ready {
+            on_ready();
+        }
+        Ok(service)
+    }
+
+    /// Requests about models are sent here.
+    ///
+    /// # Errors
+    /// When the tree is just being built anew; ask again.
+    pub fn desk(&self) -> Result<Addr<ModelDesk>, String> {
+        self.wiring.desk.get()
+    }
+
+    /// Questions about instances are sent here.
+    ///
+    /// # Errors
+    /// As [`Service::desk`].
+    pub fn registry(&self) -> Result<Addr<Registry>, String> {
+        self.wiring.registry.get()
+    }
+
+    /// Lifecycle events come from here.
+    ///
+    /// # Errors
+    /// As [`Service::desk`].
+    pub fn events(&self) -> Result<Addr<EventLog>, String> {
+        self.wiring.events.get()
+    }
+
+    /// For wishes from other tasks: stop, reload, tree.
+    pub fn control(&self) -> ControlHandle {
+        self.wiring.control.clone()
+    }
+
+    /// Every part of the tree, for tests that let one crash.
+    #[doc(hidden)]
+    pub fn wiring(&self) -> Arc<Wiring> {
+        self.wiring.clone()
+    }
+
+    /// The supervision tree as it stands.
+    pub async fn tree(&self) -> TreeNode {
+        picture::draw(self.root.clone(), &self.wiring).await
+    }
+
+    /// Runs until it is asked to stop, by a signal or over a gateway; then ends everything in order.
+    ///
+    /// # Errors
+    /// [`ServeError::GaveUp`] when the root supervisor used up its restarts.
+    pub async fn run(mut self, mut signals: impl Wishes) -> Result<(), ServeError> {
+        let root = self.exit.take();
+        let mut exit = Box::pin(async move {
+            match root {
+                Some(root) => wait_for_exit(root).await,
+                None => std::future::pending().await,
+            }
+        });
+        loop {
+            tokio::select! {
+                reason = &mut exit => return Err(self.gave_up(reason)),
+                wish = signals.next() => match wish {
+                    Wish::Stop => break,
+                    Wish::Reload => {
+                        let outcome = self.reload().await;
+                        tell_reload(&outcome);
+                    }
+                },
+                Some(wish) = self.wishes.recv() => match wish {
+                    Control::Stop => break,
+                    Control::Reload(answer) => {
+                        let outcome = self.reload().await;
+                        tell_reload(&outcome);
+                        // whoever asked may have left
+                        let _ = answer.send(outcome);
+                    }
+                    Control::Tree(answer) => {
+                        let (root, wiring) = (self.root.clone(), self.wiring.clone());
+                        actix_rt::spawn(async move {
+                            let _ = answer.send(picture::draw(root, &wiring).await);
+                        });
+                    }
+                },
+            }
+        }
+        let hurry = async { while signals.next().await != Wish::Stop {} };
+        shutdown::stop_instances(&self.wiring, hurry).await;
+        shutdown::stop_tree(&self.root);
+        let _ = tokio::time::timeout(limits::TREE_STOP, exit).await;
+        end_outside(&self.wiring);
+        Ok(())
+    }
+
+    fn gave_up(&self, reason: ExitReason) -> ServeError {
+        tracing::error!(%reason, "the root supervisor ended");
+        end_outside(&self.wiring);
+        ServeError::GaveUp(format!("the root supervisor ended: {reason}"))
+    }
+
+    /// Ends the service from the program around it: everything in order, as after `stop-service`.
+    ///
+    /// # Errors
+    /// As [`Service::run`].
+    pub async fn stop(self) -> Result<(), ServeError> {
+        self.run(StopOnce(false)).await
+    }
+
+    async fn reload(&self) -> Result<ReloadOutcome, String> {
+        let loader = self
+            .loader
+            .clone()
+            .ok_or("this service was started without a configuration to reload")?;
+        let loaded = tokio::task::spawn_blocking(move || loader()).await;
+        let fresh = loaded.map_err(|error| error.to_string())??;
+        let outcome = diff(&self.wiring.settings.borrow(), &fresh);
+        let fresh = keep_what_is_in_use(&self.wiring.settings.borrow(), fresh);
+        let settings = Arc::new(fresh.service.clone());
+        self.wiring.settings.send_replace(Arc::new(fresh));
+        let catalogue = self.wiring.catalogue();
+        self.wiring.registry.get()?.do_send(UseCatalogue(catalogue.clone()));
+        self.wiring.desk.get()?.do_send(UseModels { catalogue, settings });
+        self.record(
+            "reloaded",
+            Some(format!(
+                "{} added, {} changed, {} removed, {} unchanged",
+                outcome.added.len(),
+                outcome.changed.len(),
+                outcome.removed.len(),
+                outcome.unchanged
+            )),
+        );
+        Ok(outcome)
+    }
+
+    fn record(&self, kind: &'static str, cause: Option<String>) {
+        if let Ok(events) = self.wiring.events.get() {
+            let subject = "service".to_owned();
+            events.do_send(Record { subject, model: None, generation: None, kind, cause });
+        }
+    }
+}
+
+/// Sockets and folders are in use: what changed about them waits for the next start of the service, as the outcome of
+/// the reload says.
+fn keep_what_is_in_use(present: &Settings, mut fresh: Settings) -> Settings {
+    fresh.endpoints = present.endpoints.clone();
+    fresh.service = ServiceSettings {
+        backend_path: fresh.service.backend_path,
+        interpreter: fresh.service.interpreter,
+        drain_timeout: fresh.service.drain_timeout,
+        ..present.service.clone()
+    };
+    fresh
+}
+
+fn tell_reload(outcome: &Result<ReloadOutcome, String>) {
+    match outcome {
+        Ok(outcome) => tracing::info!(?outcome, "configuration reloaded"),
+        Err(faults) => tracing::error!(%faults, "configuration not reloaded, nothing was changed"),
+    }
+}
+
+/// What lies outside the tree, ended last: probes, processes that are still there, private files.
+fn end_outside(wiring: &Wiring) {
+    wiring.prober.end();
+    let left = wiring.launcher.end(limits::LAUNCHER_END);
+    if left > 0 {
+        tracing::error!(left, "processes could not be ended");
+    }
+    let runtime_dir = wiring.settings.borrow().service.runtime_dir.clone();
+    // only when it is empty: what is in it was removed by its owners, and what is not ours stays
+    if let Err(error) = fs::remove_dir(&runtime_dir)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::debug!(folder = %runtime_dir.display(), %error, "runtime folder kept");
+    }
+}
+
+fn prepare_folders(settings: &Settings) -> Result<(), String> {
+    let service = &settings.service;
+    for folder in [&service.runtime_dir, &service.log_dir, &service.model_socket_dir] {
+        private_folder(folder)
+            .map_err(|error| format!("cannot make folder {}: {error}", folder.display()))?;
+    }
+    Ok(())
+}
+
+/// Makes a folder and those above it, with mode 0700 where they are made.
+fn private_folder(folder: &Path) -> std::io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// What somebody outside wants of the whole service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// An orderly end; the second one means now.
+    Stop,
+    /// The configuration read again.
+    Reload,
+}
+
+/// Where wishes come from.
+pub trait Wishes {
+    /// The next wish; pending for ever when none will come.
+    fn next(&mut self) -> impl Future<Output = Wish>;
+}
+
+/// SIGTERM and SIGINT stop, SIGHUP reloads.
+#[derive(Debug)]
+pub struct Signals {
+    term: Signal,
+    int: Signal,
+    hup: Signal,
+}
+
+impl Signals {
+    /// Takes the signals over from now on.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+            hup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+impl Wishes for Signals {
+    async fn next(&mut self) -> Wish {
+        tokio::select! {
+            Some(()) = self.term.recv() => Wish::Stop,
+            Some(()) = self.int.recv() => Wish::Stop,
+            Some(()) = self.hup.recv() => Wish::Reload,
+            else => std::future::pending().await,
+        }
+    }
+}
+
+/// One wish to stop, then none.
+struct StopOnce(bool);
+
+impl Wishes for StopOnce {
+    async fn next(&mut self) -> Wish {
+        if std::mem::replace(&mut self.0, true) { std::future::pending().await } else { Wish::Stop }
+    }
+}

@@ -1,0 +1,26 @@
+//! Passes notices of supervisors on to the present event log. It stands outside the tree, since it reports on the tree.
+
+use std::sync::Arc;
+
+use actix::{Actor, Context, Handler};
+
+use super::wiring::Wiring;
+use crate::supervision::supervisor::SupervisionNotice;
+
+/// See the module.
+pub struct NoticeRelay(pub Arc<Wiring>);
+
+impl Actor for NoticeRelay {
+    type Context = Context<Self>;
+}
+
+impl Handler<SupervisionNotice> for NoticeRelay {
+    type Result = ();
+
+    fn handle(&mut self, notice: SupervisionNotice, _: &mut Self::Context) {
+        // a log that is just being replaced misses it; the supervisor has written it to the service's own log, too
+        if let Ok(events) = self.0.events.get() {
+            events.do_send(notice);
+        }
+    }
+}
