@@ -1,0 +1,281 @@
+//! `symphony demo`: the service's main job in half a minute, on the embedded backend, with real measured times.
+
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::{events, tree};
+use crate::cli::args::DemoArgs;
+use crate::cli::client::backend::BackendClient;
+use crate::cli::client::{Client, ClientError};
+use crate::cli::configuration::{self, Request, ServiceFlags};
+use crate::cli::daemon::{self, Started};
+use crate::cli::error::CliError;
+use crate::cli::session::Session;
+use crate::clock::Clock;
+use crate::events::messages::{EventPage, LifecycleEvent};
+use crate::limits;
+use crate::supervision::tree::TreeNode;
+
+const MODELS: [&str; 2] = ["alpha", "beta"];
+const CLI_SOCKET: &str = "cli.sock";
+/// Nothing in the demo takes a second; a busy machine gets a generous bound.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs the demo.
+pub fn run(args: &DemoArgs, session: &Session) -> Result<ExitCode, CliError> {
+    let stage = Stage::build()?;
+    let shown = show(&stage, session);
+    if args.keep && shown.is_ok() {
+        session.output.line(format!(
+            "\nThe service is left running. Look at it with\n  symphony --endpoint {} status\nend it with\n  symphony --endpoint {} stop-service --wait && rm -r {}",
+            stage.endpoint,
+            stage.endpoint,
+            stage.folder.display()
+        ))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let struck = stage.strike();
+    shown?;
+    struck?;
+    session.output.line("\nStopped; no process, socket or file is left.")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A private folder with a service in it.
+struct Stage {
+    folder: PathBuf,
+    endpoint: String,
+    pid: u64,
+}
+
+impl Stage {
+    fn build() -> Result<Self, CliError> {
+        let (random, ..) = uuid::Uuid::new_v4().as_fields();
+        let folder = std::env::temp_dir().join(format!("symphony-demo-{random:08x}"));
+        let failed = |error: std::io::Error| {
+            CliError::Failed(format!("cannot write to {}: {error}", folder.display()))
+        };
+        fs::DirBuilder::new().mode(0o700).create(&folder).map_err(failed)?;
+        clean_up_on_signals(&folder)?;
+        let config = folder.join("symphony.json");
+        let built = fs::write(&config, format!("{:#}", configuration_of(&folder)))
+            .map_err(failed)
+            .and_then(|()| start(config));
+        match built {
+            Ok((endpoint, pid)) => Ok(Self { folder, endpoint, pid }),
+            Err(error) => {
+                // made a moment ago by us alone
+                let _ = fs::remove_dir_all(&folder);
+                Err(error)
+            }
+        }
+    }
+
+    /// Stops the service and removes the folder; tells what was left behind.
+    fn strike(self) -> Result<(), CliError> {
+        let stopped = Client::connect(&self.endpoint)
+            .and_then(|client| client.ask("stop-service", json!({}), limits::CLI_PATIENCE));
+        let clock = Clock::start();
+        while process_lives(self.pid) && clock.now().since_origin() < PATIENCE {
+            std::thread::park_timeout(limits::DAEMON_CHECK_EVERY);
+        }
+        let mut left = Vec::new();
+        if process_lives(self.pid) {
+            left.push(format!("process {}", self.pid));
+        }
+        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if !["symphony.json", "state"].contains(&name.as_str()) {
+                left.push(name);
+            }
+        }
+        let _ = fs::remove_dir_all(&self.folder);
+        stopped?;
+        if left.is_empty() {
+            Ok(())
+        } else {
+            Err(CliError::Failed(format!("the service left behind: {}", left.join(", "))))
+        }
+    }
+}
+
+/// From now on Ctrl-C takes the service and the folder away before this process ends. `--keep` means a demo that came
+/// to its end.
+///
+/// A thread of its own: the demo waits in many places, and none of them knows of signals.
+fn clean_up_on_signals(folder: &Path) -> Result<(), CliError> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
+        .map_err(|error| CliError::Failed(format!("cannot listen to signals: {error}")))?;
+    let folder = folder.to_owned();
+    let clean_up = move || {
+        let Some(signal) = signals.forever().next() else { return };
+        let endpoint = format!("ipc://{}", folder.join(CLI_SOCKET).display());
+        let clock = Clock::start();
+        // a service that is just starting answers in a moment, or has no socket because there is none
+        while clock.now().since_origin() < limits::DEMO_CLEAN_UP {
+            let asked = Client::connect(&endpoint)
+                .and_then(|client| client.ask("stop-service", json!({}), limits::CLI_PATIENCE));
+            let gone = !folder.join(CLI_SOCKET).exists();
+            if asked.is_err() && gone && clock.now().since_origin() > limits::DEMO_STARTING {
+                break;
+            }
+            std::thread::park_timeout(limits::DAEMON_CHECK_EVERY);
+        }
+        // made by this demo alone
+        let _ = fs::remove_dir_all(&folder);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a signal ends the process; nothing is left to drop"
+        )]
+        std::process::exit(128 + signal);
+    };
+    std::thread::Builder::new()
+        .name("demo-signals".to_owned())
+        .spawn(clean_up)
+        .map(drop)
+        .map_err(|error| CliError::Failed(format!("cannot listen to signals: {error}")))
+}
+
+fn configuration_of(folder: &Path) -> Value {
+    let path = |name: &str| folder.join(name).display().to_string();
+    json!({
+        "endpoints": {
+            "client_handshake": format!("ipc://{}", path("client.sock")),
+            "cli_management": format!("ipc://{}", path(CLI_SOCKET)),
+        },
+        "service": {
+            "model_socket_dir": folder.display().to_string(),
+            "log_dir": path("state/logs"),
+            "runtime_dir": path("run"),
+        },
+        "model_backends": { "builtin": { "embedded": true } },
+        "supported_models": MODELS.map(|name| json!({ "name": name, "type": "builtin" })),
+    })
+}
+
+fn start(config: PathBuf) -> Result<(String, u64), CliError> {
+    let request = Request { config: Some(config), flags: ServiceFlags::default() };
+    let settings = configuration::load(&request)?;
+    let endpoint = settings.endpoints.cli_management.clone();
+    match daemon::start(&settings, &request, PATIENCE)? {
+        Started::Ready { pid } => Ok((endpoint, pid)),
+        Started::Already => Err(CliError::Failed("the private folder is in use".to_owned())),
+    }
+}
+
+fn process_lives(pid: u64) -> bool {
+    // a zombie has no command line any more; whoever is its parent has still to reap it
+    fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
+}
+
+fn show(stage: &Stage, session: &Session) -> Result<(), CliError> {
+    let out = &session.output;
+    let clock = Clock::start();
+    let client = Client::connect(&stage.endpoint)?;
+    out.line(format!("1. The service runs as pid {} in {}", stage.pid, stage.folder.display()))?;
+
+    out.line("\n2. Two models are loaded, each in a process of its own")?;
+    let mut endpoints = Vec::new();
+    for model in MODELS {
+        let before = clock.now();
+        let params = json!({ "model_name": model, "wait": true });
+        let loaded = client.ask("load-model", params, PATIENCE)?.value();
+        let endpoint = text(&loaded["endpoint"]);
+        out.line(format!(
+            "   {model}: {} after {} as pid {} on {endpoint}",
+            text(&loaded["state"]),
+            ms(clock.now() - before),
+            loaded["pid"],
+        ))?;
+        endpoints.push(endpoint);
+    }
+
+    out.line(
+        "\n3. A client asks the service which protocols there are, and talks to a backend directly",
+    )?;
+    let handshake = super::handshake::protocols(&client, session)?;
+    out.line(format!("   handshake with the service: {}", handshake.join(", ")))?;
+    let mut backend = BackendClient::connect(&endpoints[0])?;
+    backend.greet(PATIENCE)?;
+    let (words, round_trip) = backend.ping("hello", PATIENCE)?;
+    out.line(format!("   ping to alpha: {words:?} after {}", ms(round_trip)))?;
+
+    out.line("\n4. alpha is killed with SIGKILL, as the kernel does when memory runs out")?;
+    let pid = pid_of(&client, MODELS[0])?;
+    let killed_at = Clock::wall_seconds();
+    let killed = clock.now();
+    kill(pid)?;
+    backend.greet(PATIENCE)?;
+    let (words, _) = backend.ping("still there?", PATIENCE)?;
+    let gone_on = clock.now() - killed;
+    let events = timeline(&client)?;
+    let after_kill = |kind: &str| {
+        let event = events.iter().find(|event| {
+            event.kind == kind && event.at >= killed_at && event.model.as_deref() == Some(MODELS[0])
+        });
+        event.map_or_else(|| "?".to_owned(), |event| ms(seconds(event.at - killed_at)))
+    };
+    out.line(format!("   noticed            after {}", after_kill("exited")))?;
+    out.line(format!("   successor ordered  after {}", after_kill("starting")))?;
+    out.line(format!("   successor ready    after {}", after_kill("ready")))?;
+    out.line(format!(
+        "   the client's next ping was answered after {} on the same socket: {words:?}",
+        ms(gone_on)
+    ))?;
+
+    out.line("\n5. The supervision tree")?;
+    let answer = client.ask("tree", json!({}), PATIENCE)?;
+    let root: TreeNode = answer.parse()?;
+    out.line(indented(&tree::drawing(&root, out)))?;
+
+    out.line("\n6. What happened")?;
+    for event in &events {
+        out.line(format!("   {}", events::line(event, out)))?;
+    }
+    Ok(())
+}
+
+fn pid_of(client: &Client, model: &str) -> Result<i32, CliError> {
+    let status = client.ask("status", json!({}), PATIENCE)?.value();
+    let models = status["models"].as_array().cloned().unwrap_or_default();
+    let entry = models.iter().find(|entry| entry["name"] == model);
+    entry
+        .and_then(|entry| entry["pid"].as_i64())
+        .and_then(|pid| i32::try_from(pid).ok())
+        .ok_or_else(|| ClientError::Malformed(format!("status names no pid of {model}")).into())
+}
+
+fn kill(pid: i32) -> Result<(), CliError> {
+    let pid = Pid::from_raw(pid).ok_or_else(|| CliError::Failed("no pid to kill".to_owned()))?;
+    kill_process(pid, Signal::KILL)
+        .map_err(|error| CliError::Failed(format!("cannot kill the backend: {error}")))
+}
+
+fn timeline(client: &Client) -> Result<Vec<std::sync::Arc<LifecycleEvent>>, CliError> {
+    let page: EventPage = client.ask("events", json!({}), PATIENCE)?.parse()?;
+    Ok(page.events)
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or("?").to_owned()
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("   {line}")).collect::<Vec<_>>().join("\n")
+}
+
+fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}
+
+fn ms(span: Duration) -> String {
+    format!("{:.2} ms", span.as_secs_f64() * 1000.0)
+}

@@ -1,0 +1,110 @@
+//! `symphony serve`: the service in this process.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use serde_json::json;
+
+use crate::app::{self, ServeOptions, SettingsLoader};
+use crate::cli::args::ServeArgs;
+use crate::cli::client::ClientError;
+use crate::cli::configuration::{self, Request};
+use crate::cli::daemon;
+use crate::cli::early_stop;
+use crate::cli::error::CliError;
+use crate::cli::session::{Session, live_service};
+use crate::settings::model::Settings;
+use crate::telemetry::{Destination, LevelSwitch, Telemetry};
+
+/// Runs the service until it is asked to stop.
+pub fn run(args: &ServeArgs, session: &Session) -> Result<(), CliError> {
+    if args.detached.is_some() {
+        daemon::detach()?;
+    }
+    let stop_asked = early_stop::listen()?;
+    refuse_endpoint(session)?;
+    let request = session.configuration(&args.service);
+    let settings = configuration::load(&request)?;
+    if is_running(&settings)? {
+        return tell_already_running(session);
+    }
+    let destination = match &args.detached {
+        Some(log) => Destination::ServiceLog(log.clone()),
+        None => Destination::Stderr,
+    };
+    serve(settings, request, destination, stop_asked)
+}
+
+/// Runs the service with settings that were found to be free of a running one. `stop_asked`: see [`early_stop`].
+pub fn serve(
+    settings: Settings,
+    request: Request,
+    destination: Destination,
+    stop_asked: Arc<AtomicBool>,
+) -> Result<(), CliError> {
+    let telemetry = Telemetry::install(&settings.logging, destination)
+        .map_err(|error| CliError::Failed(error.to_string()))?;
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    let loader = loader(pinned(request, &settings), telemetry.level_switch());
+    let options = ServeOptions {
+        loader: Some(loader),
+        stop_asked: Some(stop_asked),
+        ..ServeOptions::default()
+    };
+    app::serve(settings, options)?;
+    Ok(())
+}
+
+/// The same request for the file that was found: one that is missing for a moment (an editor replaces it) must not
+/// lead to other models.
+fn pinned(request: Request, settings: &Settings) -> Request {
+    Request { config: settings.source.clone().or(request.config), ..request }
+}
+
+/// Reads the configuration again for a reload; a good one changes the level of the log at once.
+fn loader(request: Request, level: LevelSwitch) -> SettingsLoader {
+    Box::new(move || {
+        let settings = configuration::load(&request).map_err(|error| error.plain_text())?;
+        level.set(settings.logging.level);
+        Ok(settings)
+    })
+}
+
+/// Whether a service answers on the endpoint of these settings.
+///
+/// # Errors
+/// When something listens there that is no service, or does not answer.
+pub fn is_running(settings: &Settings) -> Result<bool, CliError> {
+    let endpoint = &settings.endpoints.cli_management;
+    match live_service(endpoint) {
+        Ok(service) => Ok(service.is_some()),
+        Err(ClientError::Timeout) => Err(CliError::Failed(format!(
+            "cannot start: something listens on {endpoint} and does not answer"
+        ))),
+        Err(error) => Err(CliError::Failed(format!("cannot start: {error}"))),
+    }
+}
+
+/// Says that there is nothing to start.
+pub fn tell_already_running(session: &Session) -> Result<(), CliError> {
+    const MESSAGE: &str = "Management service is already running";
+    if session.output.is_json() {
+        session.output.line(json!({ "message": MESSAGE }))
+    } else {
+        session.output.line(MESSAGE)
+    }
+}
+
+/// A service's endpoints and folders belong together, so they come from the configuration alone.
+pub fn refuse_endpoint(session: &Session) -> Result<(), CliError> {
+    match session.named_endpoint() {
+        None => Ok(()),
+        Some(_) => Err(CliError::Usage(
+            "--endpoint is for commands that talk to a service; a service takes its endpoints from the \
+             configuration (endpoints.cli_management, or SYMPHONY__ENDPOINTS__CLI_MANAGEMENT)"
+                .into(),
+        )),
+    }
+}

@@ -1,0 +1,42 @@
+//! `symphony stop-service`.
+
+use serde_json::json;
+
+use crate::cli::args::StopArgs;
+use crate::cli::client::{Client, ClientError, listener::Listener};
+use crate::cli::error::{Action, CliError};
+use crate::cli::models::shown;
+use crate::cli::session::Session;
+use crate::clock::Clock;
+use crate::limits;
+
+/// Asks the service to stop. A service that does not run is as wanted.
+pub fn run(args: &StopArgs, session: &Session) -> Result<(), CliError> {
+    let endpoint = session.endpoint()?;
+    let answer = Client::connect(&endpoint)
+        .and_then(|client| client.ask("stop-service", json!({}), session.patience()))
+        .map_err(|error| Action::Stop.error(error))?;
+    if args.wait {
+        wait_until_gone(&endpoint, session)?;
+    }
+    if session.output.is_json() {
+        session.output.line(answer.text())
+    } else {
+        session.output.line(shown(&answer.value()["message"]))
+    }
+}
+
+/// Models may take their grace and requests their drain: as patient as with a load.
+fn wait_until_gone(endpoint: &str, session: &Session) -> Result<(), CliError> {
+    let listener = Listener::of(endpoint);
+    let clock = Clock::start();
+    let deadline = clock.now() + session.load_patience();
+    loop {
+        match listener.check() {
+            Err(ClientError::NoService) => return Ok(()),
+            Err(error) => return Err(error.into()),
+            Ok(()) if clock.now() >= deadline => return Err(ClientError::Timeout.into()),
+            Ok(()) => session.output.pause(limits::DAEMON_CHECK_EVERY)?,
+        }
+    }
+}

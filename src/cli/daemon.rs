@@ -1,0 +1,190 @@
+//! A service in the background: started in a session of its own, and waited for until it answers.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process, setsid};
+
+use super::configuration::Request;
+use super::error::CliError;
+use super::session::live_service;
+use crate::clock::Clock;
+use crate::limits;
+use crate::settings::model::Settings;
+use crate::telemetry::service_log;
+
+/// What came of the start of a daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Started {
+    /// It is ready.
+    Ready {
+        /// The process that answers.
+        pid: u64,
+    },
+    /// Another service took the endpoint first.
+    Already,
+}
+
+/// Where a daemon of these settings writes its log: in the folder of the models' logs, which is this service's alone
+/// (the folder above may be shared, even `/tmp`). A model's file has eight digits before its ending, so no name meets this one.
+pub fn log_path(settings: &Settings) -> PathBuf {
+    settings.service.log_dir.join("service.log")
+}
+
+/// Leaves the session of the terminal, so that its end does not reach the service.
+///
+/// # Errors
+/// When the system refuses.
+pub fn detach() -> Result<(), CliError> {
+    setsid().map(drop).map_err(|error| {
+        CliError::Failed(format!("cannot leave the session of the terminal: {error}"))
+    })
+}
+
+/// Starts a detached service and waits until it answers, `patience` at most.
+///
+/// # Errors
+/// Why it did not get ready, with the last lines of its log; nothing of it is left then.
+pub fn start(
+    settings: &Settings,
+    request: &Request,
+    patience: Duration,
+) -> Result<Started, CliError> {
+    let log_path = log_path(settings);
+    let (log, begin) = open_log(&log_path).map_err(|error| {
+        CliError::Failed(format!("cannot open the log {}: {error}", log_path.display()))
+    })?;
+    let mut child = spawn(request, &log_path, log)
+        .map_err(|error| CliError::Failed(format!("cannot start the service: {error}")))?;
+    let outcome = wait_until_ready(&mut child, &settings.endpoints.cli_management, patience);
+    outcome.map_err(|reason| {
+        end(&mut child);
+        let tail = log_tail(&log_path, begin).unwrap_or_default();
+        let hint = if tail.is_empty() { String::new() } else { format!("\n{tail}") };
+        CliError::Failed(format!("Management service failed to start: {reason}{hint}"))
+    })
+}
+
+/// Opens the log and tells where this run's part begins.
+fn open_log(path: &Path) -> io::Result<(File, u64)> {
+    if fs::metadata(path).is_ok_and(|file| file.len() > limits::SERVICE_LOG_BYTES) {
+        fs::rename(path, service_log::older(path))?;
+    }
+    let log = service_log::open(path)?;
+    let begin = log.metadata()?.len();
+    Ok((log, begin))
+}
+
+fn spawn(request: &Request, log_path: &Path, log: File) -> io::Result<Child> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("serve").arg("--detached").arg(log_path);
+    if let Some(config) = &request.config {
+        command.arg("--config").arg(config);
+    }
+    if let Some(folder) = &request.flags.backend_path {
+        command.arg("--backend-path").arg(folder);
+    }
+    if let Some(level) = request.flags.log_level {
+        command.arg("--log-level").arg(level.to_string());
+    }
+    if let Some(form) = request.flags.log_format {
+        command.arg("--log-format").arg(form.to_string());
+    }
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    command.spawn()
+}
+
+fn wait_until_ready(
+    child: &mut Child,
+    endpoint: &str,
+    patience: Duration,
+) -> Result<Started, String> {
+    let clock = Clock::start();
+    let deadline = clock.now() + patience;
+    let own_pid = u64::from(child.id());
+    loop {
+        let exited = child.try_wait().map_err(|error| format!("cannot watch it: {error}"))?;
+        // asked after the look at the child: one that ended found another service, or a fault
+        let answering = live_service(endpoint).ok().flatten();
+        match (answering, exited) {
+            (Some(pid), None) if pid.is_none_or(|pid| pid == own_pid) => {
+                return Ok(Started::Ready { pid: pid.unwrap_or(own_pid) });
+            }
+            (Some(_), Some(status)) if status.success() => return Ok(Started::Already),
+            (_, Some(status)) => return Err(exit_words(status)),
+            (_, None) if clock.now() >= deadline => {
+                return Err(format!("not ready within {}", humantime::format_duration(patience)));
+            }
+            (_, None) => thread::park_timeout(limits::DAEMON_CHECK_EVERY),
+        }
+    }
+}
+
+fn exit_words(status: ExitStatus) -> String {
+    match status.code() {
+        Some(code) => format!("it ended with exit code {code}"),
+        None => format!("it ended: {status}"),
+    }
+}
+
+/// Ends a service that did not get ready: TERM, so that it takes its models with it, and KILL at last.
+///
+/// The child is ours and not reaped, so its pid cannot be another's.
+fn end(child: &mut Child) {
+    let _ = kill_process(Pid::from_child(child), Signal::TERM);
+    let clock = Clock::start();
+    let deadline = clock.now() + limits::DAEMON_STOP_GRACE;
+    while let Ok(None) = child.try_wait() {
+        if clock.now() >= deadline {
+            let _ = child.kill();
+            let _ = child.wait();
+            return;
+        }
+        thread::park_timeout(limits::DAEMON_CHECK_EVERY);
+    }
+}
+
+/// The last lines written to the log since `begin`.
+fn log_tail(path: &Path, begin: u64) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    // a file shorter than before was renewed: all of it is this run's
+    let begin = if length < begin { 0 } else { begin };
+    file.seek(SeekFrom::Start(begin.max(length.saturating_sub(limits::DAEMON_LOG_TAIL_BYTES))))?;
+    let mut bytes = Vec::new();
+    file.take(limits::DAEMON_LOG_TAIL_BYTES).read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<_> = text.lines().collect();
+    let first = lines.len().saturating_sub(limits::DAEMON_LOG_TAIL_LINES);
+    Ok(lines[first..].join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn the_tail_holds_this_runs_last_lines_only() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("service.log");
+        writeln!(service_log::open(&path).expect("opened"), "an earlier run").expect("written");
+        let (mut log, begin) = open_log(&path).expect("opened");
+        assert_eq!(log_tail(&path, begin).expect("read"), "");
+        for n in 0..50 {
+            writeln!(log, "line {n}").expect("written");
+        }
+        let tail = log_tail(&path, begin).expect("read");
+        assert_eq!(tail.lines().count(), limits::DAEMON_LOG_TAIL_LINES);
+        assert!(tail.starts_with("line 30") && tail.ends_with("line 49"), "{tail}");
+        log.write_all(&vec![b'x'; 100_000]).expect("written");
+        assert!(
+            log_tail(&path, begin).expect("read").len() as u64 <= limits::DAEMON_LOG_TAIL_BYTES
+        );
+    }
+}

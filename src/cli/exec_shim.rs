@@ -1,0 +1,168 @@
+//! `symphony exec-shim`: sets up a backend's process from inside, then becomes the backend's program.
+//!
+//! Code between fork and exec would force a slow fork of the whole service (14-28 ms at 1 GiB), so what can only be
+//! done in the child is done here, after a fast spawn of this small program. It knows no model and no actor.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+
+use clap::Args;
+use rustix::process::{Resource, Rlimit};
+
+use crate::launcher::SHIM_FAILED;
+
+/// As shells do: the program does not exist.
+const NOT_FOUND: u8 = SHIM_FAILED[1];
+/// As shells do: the program cannot be executed, or not as asked.
+const NOT_EXECUTABLE: u8 = SHIM_FAILED[0];
+
+/// What to set up, and the program to become.
+#[derive(Debug, Clone, Args)]
+pub struct ExecShimArgs {
+    /// Move standard input to this descriptor (and open /dev/null in its place)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(3..))]
+    pub ready_fd: Option<i32>,
+    /// Address space in bytes
+    #[arg(long, value_name = "BYTES")]
+    pub memory: Option<u64>,
+    /// CPU time in seconds
+    #[arg(long, value_name = "N")]
+    pub cpu_seconds: Option<u64>,
+    /// Open descriptors
+    #[arg(long, value_name = "N")]
+    pub open_files: Option<u64>,
+    /// Processes of the user
+    #[arg(long, value_name = "N")]
+    pub processes: Option<u64>,
+    /// Added to the nice value
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub nice: Option<i32>,
+    /// Program and arguments
+    #[arg(required = true, last = true)]
+    pub command: Vec<OsString>,
+}
+
+/// Sets everything up and executes the program; comes back only when that failed.
+///
+/// The exit code is then 127 (no such program) or 126 (anything else), with one line on standard error.
+pub fn run(args: ExecShimArgs) -> ExitCode {
+    let failure = become_program(&args);
+    eprintln!("symphony exec-shim: {failure}");
+    ExitCode::from(failure.exit_code())
+}
+
+/// Why the program does not run.
+#[derive(Debug, thiserror::Error)]
+enum ShimError {
+    #[error("cannot set up the readiness descriptor {number}: {reason}")]
+    ReadyFd { number: i32, reason: io::Error },
+    #[error("cannot limit {what} to {wanted}: {reason}")]
+    Limit { what: &'static str, wanted: u64, reason: io::Error },
+    #[error("cannot add {wanted} to the nice value: {reason}")]
+    Nice { wanted: i32, reason: io::Error },
+    #[error("no program given")]
+    NoProgram,
+    #[error("cannot execute {program}: {reason}")]
+    Exec { program: String, reason: io::Error },
+}
+
+impl ShimError {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Exec { reason, .. } if reason.kind() == io::ErrorKind::NotFound => NOT_FOUND,
+            _ => NOT_EXECUTABLE,
+        }
+    }
+}
+
+fn become_program(args: &ExecShimArgs) -> ShimError {
+    // lives until the exec, which hands the descriptor on
+    let _ready = match args.ready_fd.map(move_stdin_to).transpose() {
+        Ok(descriptor) => descriptor,
+        Err(failure) => return failure,
+    };
+    if let Err(failure) = set_limits(args) {
+        return failure;
+    }
+    let Some((program, rest)) = args.command.split_first() else { return ShimError::NoProgram };
+    // exec() also sets SIGPIPE back to its default, which the Rust runtime ignores
+    let reason = Command::new(program).args(rest).exec();
+    ShimError::Exec { program: program.to_string_lossy().into_owned(), reason }
+}
+
+/// The writing end of the readiness pipe arrives as standard input: the one place a fast spawn can put a descriptor.
+fn move_stdin_to(number: i32) -> Result<OwnedFd, ShimError> {
+    let failed = |reason| ShimError::ReadyFd { number, reason };
+    let moved = rustix::io::fcntl_dupfd_cloexec(io::stdin(), number)
+        .map_err(|errno| failed(errno.into()))?;
+    if moved.as_raw_fd() != number {
+        return Err(failed(io::Error::other("the number is in use")));
+    }
+    rustix::io::fcntl_setfd(&moved, rustix::io::FdFlags::empty())
+        .map_err(|errno| failed(errno.into()))?;
+    let null = File::open("/dev/null").map_err(failed)?;
+    rustix::stdio::dup2_stdin(&null).map_err(|errno| failed(errno.into()))?;
+    Ok(moved)
+}
+
+fn set_limits(args: &ExecShimArgs) -> Result<(), ShimError> {
+    if let Some(wanted) = args.nice {
+        rustix::process::nice(wanted)
+            .map_err(|errno| ShimError::Nice { wanted, reason: errno.into() })?;
+    }
+    let limits = [
+        ("cpu seconds", Resource::Cpu, args.cpu_seconds),
+        ("open files", Resource::Nofile, args.open_files),
+        ("processes", Resource::Nproc, args.processes),
+        // last: this very program must still be able to allocate
+        ("memory", Resource::As, args.memory),
+    ];
+    for (what, resource, wanted) in limits {
+        let Some(wanted) = wanted else { continue };
+        let limit = Rlimit { current: Some(wanted), maximum: Some(wanted) };
+        rustix::process::setrlimit(resource, limit).map_err(|errno| ShimError::Limit {
+            what,
+            wanted,
+            reason: errno.into(),
+        })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Shim {
+        #[command(flatten)]
+        args: ExecShimArgs,
+    }
+
+    #[test]
+    fn arguments_of_the_program_are_never_taken_for_ours() {
+        let line = ["shim", "--ready-fd", "7", "--nice", "-5", "--", "prog", "--nice", "3", "--"];
+        let args = Shim::try_parse_from(line).expect("valid").args;
+        assert_eq!((args.ready_fd, args.nice), (Some(7), Some(-5)));
+        assert_eq!(args.command, ["prog", "--nice", "3", "--"]);
+    }
+
+    #[test]
+    fn standard_descriptors_and_a_missing_program_are_refused() {
+        assert!(Shim::try_parse_from(["shim", "--ready-fd", "2", "--", "prog"]).is_err());
+        assert!(Shim::try_parse_from(["shim", "--memory", "5"]).is_err());
+    }
+
+    #[test]
+    fn exit_codes_are_those_of_shells() {
+        let exec =
+            |kind: io::ErrorKind| ShimError::Exec { program: "p".into(), reason: kind.into() };
+        assert_eq!(exec(io::ErrorKind::NotFound).exit_code(), 127);
+        assert_eq!(exec(io::ErrorKind::PermissionDenied).exit_code(), 126);
+    }
+}

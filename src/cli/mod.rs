@@ -1,0 +1,50 @@
+//! The command line: arguments, a client of the management socket, output for people and as JSON.
+//!
+//! What was typed ([`args`]) becomes what is meant ([`session`]); each command has a file of its own in [`commands`].
+//! It knows the management contract, no actor.
+
+pub mod args;
+pub mod client;
+pub mod commands;
+pub mod configuration;
+pub mod daemon;
+pub mod early_stop;
+pub mod error;
+pub mod exec_shim;
+pub mod helper;
+pub mod models;
+pub mod output;
+pub mod parse;
+pub mod progress;
+pub mod session;
+pub mod table;
+pub mod times;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use args::Invocation;
+use output::Output;
+use session::Session;
+
+/// Parses the arguments of this process, carries out the command, answers the exit code.
+pub fn main() -> ExitCode {
+    run(std::env::args_os())
+}
+
+fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let invocation = match Invocation::parse(arguments) {
+        Ok(invocation) => invocation,
+        Err(wrong) => {
+            // help and version come this way, too; a closed pipe is no error
+            let _ = wrong.print();
+            return if wrong.use_stderr() { error::USAGE.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    let output = Output::new(invocation.flags.json);
+    let session = Session::new(invocation.flags, invocation.config, output);
+    match commands::run(invocation.command, &session) {
+        Ok(code) => code,
+        Err(error) => error.report(&session.output),
+    }
+}

@@ -1,0 +1,190 @@
+//! Models as a reply tells of them. Read leniently: an older service knows fewer keys, and other names for some.
+
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use serde_json::Value;
+
+use super::output::Output;
+use super::table::{Cell, Table};
+use super::times;
+use crate::telemetry::escape::{one_line, printable};
+
+/// What a table shows where a reply says nothing.
+const NOTHING: &str = "-";
+
+/// One model of a `status` reply.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelLine {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub model_type: String,
+    /// The word for its state.
+    pub state: String,
+    /// How long its process runs.
+    pub uptime: Option<Duration>,
+    /// How often it was restarted; older services do not tell.
+    pub restarts: Option<u64>,
+    /// Where it serves.
+    pub endpoint: String,
+    /// Why it is in this state.
+    pub reason: Option<String>,
+    /// What a loading process says of its progress.
+    pub progress: Option<String>,
+    /// The last lines that its last process wrote.
+    pub last_output: Vec<String>,
+    /// Starts so far; 0: never loaded.
+    pub generation: Option<u64>,
+}
+
+impl ModelLine {
+    /// Reads one entry of `models`.
+    pub fn read(entry: &Value) -> Self {
+        let text = |keys: [&str; 2]| {
+            let found = keys.iter().find_map(|key| entry[*key].as_str());
+            found.filter(|text| !text.is_empty()).map(str::to_owned)
+        };
+        let last_exit = &entry["last_exit"];
+        let lines = last_exit["output"].as_array().into_iter().flatten();
+        Self {
+            name: text(["name", "model_name"]).unwrap_or_else(|| NOTHING.into()),
+            model_type: text(["type", "model_type"]).unwrap_or_else(|| NOTHING.into()),
+            state: state_word(entry),
+            uptime: entry["uptime"].as_f64().and_then(|s| Duration::try_from_secs_f64(s).ok()),
+            restarts: entry["restarts"].as_u64(),
+            endpoint: text(["endpoint", "endpoint"]).unwrap_or_else(|| NOTHING.into()),
+            reason: text(["reason", "reason"])
+                .or_else(|| last_exit["reason"].as_str().map(str::to_owned)),
+            progress: text(["progress", "progress"]),
+            last_output: lines.filter_map(Value::as_str).map(str::to_owned).collect(),
+            generation: entry["generation"].as_u64(),
+        }
+    }
+
+    /// All models of a `status` reply.
+    pub fn all(data: &Value) -> Vec<Self> {
+        data["models"].as_array().into_iter().flatten().map(Self::read).collect()
+    }
+
+    /// Whether a plain `status` lists it.
+    pub fn is_loaded(&self) -> bool {
+        !matches!(self.state.as_str(), "stopped" | "parked" | "unkillable")
+    }
+
+    /// Whether it was given up, or cannot be ended: the user should know why.
+    pub fn is_in_trouble(&self) -> bool {
+        matches!(self.state.as_str(), "parked" | "unkillable")
+    }
+
+    /// Whether it was started at least once, so that there is something to read about it.
+    pub fn was_started(&self) -> bool {
+        self.generation != Some(0)
+    }
+
+    /// Lines that explain its state, for a model that is not simply well.
+    pub fn explanation(&self, output: &Output) -> Vec<String> {
+        let name = one_line(&self.name);
+        let state = output.styled(&one_line(&self.state), state_style(&self.state));
+        let reason = self.reason.as_deref().unwrap_or("no reason was given");
+        let mut lines = vec![format!("{name} is {state}: {}", one_line(reason))];
+        if self.is_in_trouble() && !self.last_output.is_empty() {
+            lines.push("  last output:".into());
+            lines.extend(self.last_output.iter().map(|line| format!("    {}", one_line(line))));
+        }
+        lines
+    }
+}
+
+fn state_word(entry: &Value) -> String {
+    match (entry["state"].as_str(), entry["is_alive"].as_bool()) {
+        (Some(state), _) => state.to_owned(),
+        // an older service tells only whether the process lives
+        (None, Some(true)) => "running".into(),
+        (None, Some(false)) => "exited".into(),
+        (None, None) => NOTHING.into(),
+    }
+}
+
+/// The colour of a state, of an instance or of an actor.
+pub fn state_style(state: &str) -> Style {
+    let colour = match state {
+        "ready" | "running" => AnsiColor::Green,
+        "starting" | "restarting" | "exited" | "backoff" | "stopping" => AnsiColor::Yellow,
+        "unhealthy" | "parked" | "unkillable" | "failed" => AnsiColor::Red,
+        _ => return Style::new().dimmed(),
+    };
+    Style::new().fg_color(Some(colour.into()))
+}
+
+/// The table of models of the contract.
+pub fn table(models: &[&ModelLine], output: &Output) -> Vec<String> {
+    let mut table = Table::new(["NAME", "TYPE", "STATE", "UPTIME", "RESTARTS", "ENDPOINT"]);
+    for model in models {
+        table.push([
+            Cell::new(&model.name),
+            Cell::new(&model.model_type),
+            Cell::new(&model.state).styled(state_style(&model.state)),
+            Cell::new(model.uptime.map_or_else(|| NOTHING.into(), times::span)),
+            Cell::new(model.restarts.map_or_else(|| NOTHING.into(), |n| n.to_string())),
+            Cell::new(&model.endpoint),
+        ]);
+    }
+    table.lines(output)
+}
+
+/// A text of a reply, safe for a terminal; what is no text is shown as JSON.
+pub fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => printable(text).into_owned(),
+        Value::Null => NOTHING.into(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_older_service_is_understood() {
+        let model = ModelLine::read(&json!({
+            "model_name": "Llama", "model_type": "llama3", "endpoint": "ipc:///tmp/a",
+            "is_alive": true, "uptime": 61.7, "pid": 7
+        }));
+        assert_eq!((model.name.as_str(), model.state.as_str()), ("Llama", "running"));
+        assert_eq!(model.restarts, None);
+        assert!(model.is_loaded() && model.was_started());
+        let line = table(&[&model], &Output::new(true)).pop().expect("a line");
+        assert_eq!(line, "Llama  llama3  running  1m 01s  -         ipc:///tmp/a");
+    }
+
+    #[test]
+    fn a_parked_model_is_explained_with_its_last_output() {
+        let model = ModelLine::read(&json!({
+            "name": "phi", "state": "parked", "reason": "gave up after 5 restarts",
+            "last_exit": {"reason": "exit 3 before ready", "output": ["Traceback", "boom\u{1b}[2J"]}
+        }));
+        assert!(!model.is_loaded() && model.is_in_trouble());
+        assert_eq!(
+            model.explanation(&Output::new(true)),
+            [
+                "phi is parked: gave up after 5 restarts",
+                "  last output:",
+                "    Traceback",
+                "    boom\\x1b[2J"
+            ]
+        );
+    }
+
+    #[test]
+    fn nonsense_makes_an_empty_line_and_no_panic() {
+        for entry in [json!(null), json!(3), json!([]), json!({"uptime": -1, "name": 3})] {
+            let model = ModelLine::read(&entry);
+            assert_eq!((model.name.as_str(), model.uptime), ("-", None));
+        }
+        assert!(ModelLine::all(&json!({"models": "none"})).is_empty());
+    }
+}

@@ -1,0 +1,92 @@
+//! The line that moves on a terminal while a model loads.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+
+use super::client::{Client, ClientError, Pending, reply::Answer};
+use super::models::ModelLine;
+use super::output::Output;
+use crate::clock::Clock;
+use crate::limits;
+use crate::telemetry::escape::one_line;
+
+/// Pace of the spinner.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Waits for the answer to a load, and shows state, progress and time on a terminal.
+///
+/// # Errors
+/// [`ClientError`].
+pub fn wait(
+    client: &Client,
+    pending: &Pending,
+    model: &str,
+    endpoint: &str,
+    patience: Duration,
+    output: &Output,
+) -> Result<Answer, ClientError> {
+    if !output.shows_progress() {
+        return client.receive(pending, patience);
+    }
+    let spinner = spinner(model);
+    // a second connection: the first one waits for one answer only
+    let observer = Client::connect(endpoint).ok();
+    let clock = Clock::start();
+    let deadline = clock.now() + patience;
+    let outcome = loop {
+        let turn = deadline.since(clock.now()).min(limits::CLI_PROGRESS_EVERY);
+        match client.receive(pending, turn) {
+            Err(ClientError::Timeout) if clock.now() < deadline => {}
+            outcome => break outcome,
+        }
+        if let Some(word) = observer.as_ref().and_then(|observer| state_of(observer, model)) {
+            spinner.set_message(word);
+        }
+    };
+    spinner.finish_and_clear();
+    outcome
+}
+
+fn spinner(model: &str) -> ProgressBar {
+    let spinner = ProgressBar::new_spinner().with_message(format!("{}: waiting", one_line(model)));
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}") {
+        spinner.set_style(style);
+    }
+    spinner.enable_steady_tick(TICK);
+    spinner
+}
+
+/// What the service says of the model: its state and, where it tells, how far it is.
+fn state_of(observer: &Client, model: &str) -> Option<String> {
+    let answer = observer.ask("status", json!({ "all": true }), limits::CLI_STATE_PATIENCE).ok()?;
+    let data = answer.value();
+    let entry = data["models"].as_array()?.iter().find(|entry| is_called(entry, model))?;
+    let line = ModelLine::read(entry);
+    let detail = match line.state.as_str() {
+        "starting" => line.progress,
+        "ready" => None,
+        _ => line.reason,
+    };
+    let state = one_line(&line.state).into_owned();
+    Some(match detail {
+        Some(detail) => format!("{}: {state}, {}", one_line(model), one_line(&detail)),
+        None => format!("{}: {state}", one_line(model)),
+    })
+}
+
+fn is_called(entry: &Value, model: &str) -> bool {
+    ["name", "model_name", "fullname"].iter().any(|key| entry[*key].as_str() == Some(model))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_is_known_by_each_of_its_names() {
+        let entry = json!({"name": "a", "fullname": "org/a"});
+        assert!(is_called(&entry, "a") && is_called(&entry, "org/a") && !is_called(&entry, "b"));
+    }
+}
