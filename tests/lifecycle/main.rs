@@ -1,0 +1,29 @@
+//! The service's life on real processes: what must hold when backends, clients and the service itself come and go.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "tests; clippy sees helpers of integration tests as plain code"
+)]
+#![allow(missing_docs, reason = "tests")]
+
+#[path = "../support/backend.rs"]
+mod backend;
+#[path = "../support/manager.rs"]
+mod manager;
+#[path = "../support/processes.rs"]
+mod processes;
+#[path = "../support/service.rs"]
+mod service;
+
+mod actor_crashes;
+mod crash_loops;
+mod deaths;
+mod health;
+mod isolation;
+mod leaks;
+mod output;
+mod readiness;
+mod requests;
+mod scripted;
+mod stopping;
