@@ -3,6 +3,9 @@
 //! `cargo bench --bench recovery [-- --quick]` prints a markdown table. The tree runs inside this program. Each instance is
 //! killed once with SIGKILL, one after the other, so that every restart is the first one of its instance (no backoff). A
 //! killed process and its floor take turns: the same program, started by `std::process` and watched by an epoll on its pidfd.
+//!
+//! How long the kernel takes a process apart depends on the process. So the notice of a death is measured with the plainest
+//! there is, `sleep`, whose death costs least, and told beside it for a backend with the threads and sockets of libzmq.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
@@ -12,6 +15,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -28,9 +32,13 @@ use support::service::{endpoint, private_folder};
 use symphony::app::{ServeOptions, Service};
 use symphony::events::messages::{EventOccurred, LifecycleEvent, Subscribe};
 use symphony::instance::messages::LoadModel;
+use symphony::registry::messages::InstanceView;
 use symphony::settings::model::{BackendSpec, ModelSpec, Settings};
+use symphony::settings::policy::{HealthCheck, Readiness};
 use tokio::sync::oneshot;
 
+/// A process of one thread and no socket.
+const PLAIN: [&str; 2] = ["sleep", "1000000"];
 const BACKEND: &str = env!("CARGO_BIN_EXE_symphony-fake-backend");
 /// How long anything may take before the benchmark fails.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -45,6 +53,8 @@ fn main() -> ExitCode {
 /// Spans of all rounds.
 #[derive(Default)]
 struct Spans {
+    plain_noticed_bare: Vec<Duration>,
+    plain_noticed: Vec<Duration>,
     noticed_bare: Vec<Duration>,
     noticed: Vec<Duration>,
     spawned_bare: Vec<Duration>,
@@ -59,6 +69,8 @@ fn measure(run: Run) -> ExitCode {
     let watcher = Watcher::start();
     let mut spans = Spans::default();
     for n in 0..kills {
+        plain_bare_round(n, &watcher, &mut spans);
+        tree.plain_round(n, &mut spans);
         bare_round(folder.path(), n, &watcher, &mut spans);
         tree.round(n, &mut spans);
     }
@@ -91,10 +103,11 @@ fn measure(run: Run) -> ExitCode {
     };
     row(
         "SIGKILL → `exited` event; floor: epoll on the pidfd",
-        &spans.noticed_bare,
-        &spans.noticed,
+        &spans.plain_noticed_bare,
+        &spans.plain_noticed,
         Some(0.3),
     );
+    row("the same for a backend on libzmq", &spans.noticed_bare, &spans.noticed, None);
     row(
         "SIGKILL → `main()` of the successor; floor: that and a bare spawn",
         &bare_both,
@@ -136,6 +149,20 @@ fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 
 // ---- the floor -----------------------------------------------------------------------------------------------------
 
+fn plain_bare_round(n: usize, watcher: &Watcher, spans: &mut Spans) {
+    let mut command = Command::new(PLAIN[0]);
+    command.args(&PLAIN[1..]).process_group(0).stdin(Stdio::null()).stdout(Stdio::null());
+    let mut child = KilledOnDrop(command.spawn().expect("spawned"));
+    until("the program itself", || asleep(child.0.id()).then_some(()));
+    spans.plain_noticed_bare.push(watcher.span_of_death(&mut child, 2 * n));
+}
+
+/// Whether a process has come to its wait: what still starts is taken apart in another time.
+fn asleep(pid: u32) -> bool {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    text.contains("(sleep) S")
+}
+
 fn bare_round(folder: &Path, n: usize, watcher: &Watcher, spans: &mut Spans) {
     let stamped = folder.join("bare-stamp");
     let socket = folder.join(format!("bare-{n}.sock"));
@@ -153,13 +180,7 @@ fn bare_round(folder: &Path, n: usize, watcher: &Watcher, spans: &mut Spans) {
     spans.spawned_bare.push(stamp(&stamped, pid).saturating_sub(began));
     until("the socket", || socket.exists().then_some(()));
 
-    let pidfd = pidfd_open(Pid::from_child(&child.0), PidfdFlags::empty()).expect("a pidfd");
-    watcher.watch(&pidfd, n);
-    let killed = monotonic();
-    processes::kill(pid);
-    spans.noticed_bare.push(watcher.exit_of(n).saturating_sub(killed));
-    child.0.wait().expect("reaped");
-    drop(pidfd);
+    spans.noticed_bare.push(watcher.span_of_death(&mut child, 2 * n + 1));
     std::fs::remove_file(socket).expect("the socket of a killed process");
 }
 
@@ -210,6 +231,17 @@ impl Watcher {
         self.registry.register(&mut source, Token(n), Interest::READABLE).expect("watched");
     }
 
+    /// From the KILL of a process to the notice of its exit; `n` is its own.
+    fn span_of_death(&self, child: &mut KilledOnDrop, n: usize) -> Duration {
+        let pidfd = pidfd_open(Pid::from_child(&child.0), PidfdFlags::empty()).expect("a pidfd");
+        self.watch(&pidfd, n);
+        let killed = monotonic();
+        processes::kill(child.0.id());
+        let span = self.exit_of(n).saturating_sub(killed);
+        child.0.wait().expect("reaped");
+        span
+    }
+
     /// When the exit of the `n`th process was noticed. Its reaping is an event, too, and comes when nobody waits for it.
     fn exit_of(&self, n: usize) -> Duration {
         loop {
@@ -253,6 +285,7 @@ impl Handler<EventOccurred> for Ear {
 struct Tree {
     folder: PathBuf,
     pids: Vec<u32>,
+    plain_pids: Vec<u32>,
     events: Receiver<(Duration, EventOccurred)>,
     end: oneshot::Sender<()>,
     thread: JoinHandle<()>,
@@ -267,18 +300,27 @@ impl Tree {
         let thread = std::thread::spawn(move || {
             actix_rt::System::new().block_on(live(settings, count, heard, loaded, ended));
         });
-        let pids = pids.recv_timeout(PATIENCE).expect("loaded");
-        let tree = Self { folder: folder.to_owned(), pids, events, end, thread };
+        let (pids, plain_pids) = pids.recv_timeout(PATIENCE).expect("loaded");
+        let tree = Self { folder: folder.to_owned(), pids, plain_pids, events, end, thread };
         while tree.events.try_recv().is_ok() {}
         tree
+    }
+
+    /// Kills the process of the `n`th plain instance.
+    fn plain_round(&mut self, n: usize, spans: &mut Spans) {
+        let killed = monotonic();
+        processes::kill(self.plain_pids[n]);
+        let (exited, _) = self.event("exited", &plain(n));
+        spans.plain_noticed.push(exited.saturating_sub(killed));
+        self.event("ready", &plain(n));
     }
 
     /// Kills the `n`th instance's process and follows what happens.
     fn round(&mut self, n: usize, spans: &mut Spans) {
         let killed = monotonic();
         processes::kill(self.pids[n]);
-        let (exited, _) = self.event("exited", n);
-        let (ready, _) = self.event("ready", n);
+        let (exited, _) = self.event("exited", &model(n));
+        let (ready, _) = self.event("ready", &model(n));
         let stamped = self.folder.join(format!("{}.stamp", model(n)));
         let successor = successor_of(&stamped, self.pids[n]);
         spans.noticed.push(exited.saturating_sub(killed));
@@ -287,12 +329,11 @@ impl Tree {
     }
 
     /// The next event of this kind about this model.
-    fn event(&self, kind: &str, n: usize) -> (Duration, EventOccurred) {
-        let model = model(n);
+    fn event(&self, kind: &str, model: &str) -> (Duration, EventOccurred) {
         loop {
             let (at, event) = self.events.recv_timeout(PATIENCE).expect("an event in time");
             let LifecycleEvent { kind: found, model: about, .. } = &*event.0;
-            if found == kind && about.as_deref() == Some(&model) {
+            if found == kind && about.as_deref() == Some(model) {
                 return (at, event);
             }
         }
@@ -316,6 +357,10 @@ fn model(n: usize) -> String {
     format!("model-{n}")
 }
 
+fn plain(n: usize) -> String {
+    format!("plain-{n}")
+}
+
 fn settings(folder: &Path, count: usize) -> Settings {
     let mut settings = Settings::in_folder(folder).expect("a short path");
     for n in 0..count {
@@ -323,6 +368,10 @@ fn settings(folder: &Path, count: usize) -> Settings {
         let command = [BACKEND, "--ipc-endpoint", "{endpoint}", "--stamp", &stamp];
         let model = ModelSpec::new(model(n), BackendSpec::command(command)).expect("a name");
         settings = settings.with_model(model);
+        let mut backend = BackendSpec::command(PLAIN);
+        backend.start.ready = Readiness::Delay(Duration::ZERO);
+        backend.health.check = HealthCheck::None;
+        settings = settings.with_model(ModelSpec::new(plain(n), backend).expect("a name"));
     }
     settings
 }
@@ -331,22 +380,23 @@ async fn live(
     settings: Settings,
     count: usize,
     heard: Sender<(Duration, EventOccurred)>,
-    loaded: Sender<Vec<u32>>,
+    loaded: Sender<(Vec<u32>, Vec<u32>)>,
     ended: oneshot::Receiver<()>,
 ) {
     let service = Service::start(settings, ServeOptions::default()).await.expect("started");
     let to = Ear(heard).start().recipient();
     service.events().expect("an event log").do_send(Subscribe { to });
     let desk = service.desk().expect("a desk");
-    let loads =
-        (0..count).map(|n| desk.send(LoadModel { model: model(n), wait: true, revive: true }));
-    let views = futures_util::future::join_all(loads).await;
-    let pid = |view: Result<Result<std::sync::Arc<_>, _>, _>| {
-        let view: std::sync::Arc<symphony::registry::messages::InstanceView> =
-            view.expect("answered").expect("loaded");
-        view.pid.expect("a process")
+    let load = async |name: fn(usize) -> String| {
+        let load = |n| desk.send(LoadModel { model: name(n), wait: true, revive: true });
+        let views = futures_util::future::join_all((0..count).map(load)).await;
+        let pid = |view: Result<Result<Arc<InstanceView>, _>, _>| {
+            view.expect("answered").expect("loaded").pid.expect("a process")
+        };
+        views.into_iter().map(pid).collect::<Vec<_>>()
     };
-    loaded.send(views.into_iter().map(pid).collect()).expect("somebody waits");
+    let pids = (load(model).await, load(plain).await);
+    loaded.send(pids).expect("somebody waits");
     // also when who measures has failed
     let _ = ended.await;
     service.stop().await.expect("an orderly end");

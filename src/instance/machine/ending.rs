@@ -59,7 +59,7 @@ impl Machine {
 
     pub(super) fn on_exited(&mut self, status: ExitStatus, now: Moment) {
         self.spawned = false;
-        self.effects.push(Effect::ForgetProbes(self.generation));
+        let generation = self.generation;
         let cause = self.stop_cause.take();
         let reason = match &cause {
             Some(StopCause::Asked) => format!("asked to stop ({status})"),
@@ -91,6 +91,8 @@ impl Machine {
                 self.after_end(reason, fatal.as_deref(), clean, now);
             }
         }
+        // wakes another thread, so it comes after the news
+        self.effects.push(Effect::ForgetProbes(generation));
     }
 
     fn is_clean(&self, status: ExitStatus) -> bool {
