@@ -60,11 +60,11 @@ fn is_seed_table(unknown_key: &KeyPath) -> bool {
 }
 
 fn explain(error: &ValidationError<'_>, document: &Value, findings: &mut Vec<Finding>) {
-    let at = KeyPath::from_pointer(error.instance_path.as_str(), document);
+    let at = KeyPath::from_pointer(error.instance_path().as_str(), document);
     let schema = speaking_schema(error);
     let mut wrong =
         |message: String| findings.push(Finding { at: at.clone(), what: What::Wrong(message) });
-    match &error.kind {
+    match error.kind() {
         Kind::AdditionalProperties { unexpected } | Kind::UnevaluatedProperties { unexpected } => {
             findings.extend(unexpected.iter().map(|key| Finding {
                 at: at.key(key.as_str()),
@@ -75,23 +75,23 @@ fn explain(error: &ValidationError<'_>, document: &Value, findings: &mut Vec<Fin
             let key = property.as_str().unwrap_or_default();
             findings.push(Finding { at: at.key(key), what: What::Missing });
         }
-        Kind::AnyOf { context } => match fitting_branch(context, &error.instance_path) {
+        Kind::AnyOf { context } => match fitting_branch(context, error.instance_path()) {
             Some(branch) => branch.iter().for_each(|error| explain(error, document, findings)),
-            None => wrong(wrong_type(schema, &error.instance)),
+            None => wrong(wrong_type(schema, error.instance())),
         },
         Kind::Enum { .. } | Kind::OneOfNotValid { .. } | Kind::Constant { .. } => {
-            wrong(wrong_choice(schema, &error.instance));
+            wrong(wrong_choice(schema, error.instance()));
         }
-        Kind::Type { .. } => wrong(wrong_type(schema, &error.instance)),
+        Kind::Type { .. } => wrong(wrong_type(schema, error.instance())),
         Kind::Format { format } => {
-            let text = error.instance.as_str().unwrap_or_default();
+            let text = error.instance().as_str().unwrap_or_default();
             wrong(format_fault(format, text).unwrap_or_else(|| format!("is no {format}")));
         }
         Kind::Minimum { limit } => {
-            wrong(format!("must be at least {limit}, found {}", found(&error.instance)))
+            wrong(format!("must be at least {limit}, found {}", found(error.instance())))
         }
         Kind::Maximum { limit } => {
-            wrong(format!("must be at most {limit}, found {}", found(&error.instance)))
+            wrong(format!("must be at most {limit}, found {}", found(error.instance())))
         }
         Kind::MinLength { .. } | Kind::MinItems { .. } => wrong("must not be empty".into()),
         Kind::MaxItems { limit } => wrong(format!("has more than {limit} elements")),
@@ -101,7 +101,7 @@ fn explain(error: &ValidationError<'_>, document: &Value, findings: &mut Vec<Fin
 
 /// The schema whose keyword spoke.
 fn speaking_schema<'a>(error: &ValidationError<'_>) -> &'a Value {
-    let keyword = error.schema_path.as_str();
+    let keyword = error.schema_path().as_str();
     let schema = keyword.rsplit_once('/').and_then(|(schema, _)| inlined().pointer(schema));
     schema.unwrap_or(&Value::Null)
 }
@@ -112,11 +112,11 @@ fn fitting_branch<'a>(
     here: &jsonschema::paths::Location,
 ) -> Option<&'a [ValidationError<'static>]> {
     let other_type = |error: &ValidationError<'_>| {
-        error.instance_path == *here
-            && match error.kind {
+        error.instance_path() == here
+            && match error.kind() {
                 Kind::Type { .. } => true,
                 // a choice of words was not tried by who wrote anything but a word
-                Kind::OneOfNotValid { .. } | Kind::Enum { .. } => !error.instance.is_string(),
+                Kind::OneOfNotValid { .. } | Kind::Enum { .. } => !error.instance().is_string(),
                 _ => false,
             }
     };
