@@ -141,6 +141,7 @@ fn status_that_somebody_else_took_is_unknown_and_harms_nothing() {
     let status = bench.exit_of(&robbed.key).0;
     assert!(status == by_signal(9) || status == ExitStatus::Unknown, "{status}");
     let stolen = thief.join().unwrap();
-    assert_eq!(stolen.is_ok(), status == ExitStatus::Unknown);
+    // both have it when the thief comes between the launcher's look and its reaping
+    assert!(stolen.is_ok() || status == by_signal(9), "{stolen:?} {status}");
     assert_eq!(bench.live(), []);
 }
