@@ -112,6 +112,7 @@ impl Service {
             launcher,
             prober,
             control,
+            open_sockets: Default::default(),
             last_event: Arc::default(),
             table: Place::default(),
             events: Place::default(),
@@ -123,7 +124,7 @@ impl Service {
         let (root, exit) = match root::start(&wiring).await {
             Ok(started) => started,
             Err(error) => {
-                end_outside(&wiring);
+                end_outside(&wiring).await;
                 return Err(ServeError::Startup(error));
             }
         };
@@ -193,7 +194,7 @@ impl Service {
         });
         loop {
             tokio::select! {
-                reason = &mut exit => return Err(self.gave_up(reason)),
+                reason = &mut exit => return Err(self.gave_up(reason).await),
                 wish = signals.next() => match wish {
                     Wish::Stop => break,
                     Wish::Reload => {
@@ -222,13 +223,13 @@ impl Service {
         shutdown::stop_instances(&self.wiring, hurry).await;
         shutdown::stop_tree(&self.root);
         let _ = tokio::time::timeout(limits::TREE_STOP, exit).await;
-        end_outside(&self.wiring);
+        end_outside(&self.wiring).await;
         Ok(())
     }
 
-    fn gave_up(&self, reason: ExitReason) -> ServeError {
+    async fn gave_up(&self, reason: ExitReason) -> ServeError {
         tracing::error!(%reason, "the root supervisor ended");
-        end_outside(&self.wiring);
+        end_outside(&self.wiring).await;
         ServeError::GaveUp(format!("the root supervisor ended: {reason}"))
     }
 
@@ -295,8 +296,12 @@ fn tell_reload(outcome: &Result<ReloadOutcome, String>) {
     }
 }
 
-/// What lies outside the tree, ended last: probes, processes that are still there, private files.
-fn end_outside(wiring: &Wiring) {
+/// What lies outside the tree, ended last: sockets of a gateway that failed, probes, processes that are still there,
+/// private files.
+async fn end_outside(wiring: &Wiring) {
+    if tokio::time::timeout(limits::SOCKETS_CLOSE, wiring.open_sockets.closed()).await.is_err() {
+        tracing::error!("the sockets were not closed in time");
+    }
     wiring.prober.end();
     let left = wiring.launcher.end(limits::LAUNCHER_END);
     if left > 0 {

@@ -63,6 +63,9 @@ pub const PEER_RECEIVE_QUEUE: i32 = 64;
 pub const LISTEN_BACKLOG: i32 = 512;
 /// How long a gateway waits for the lock of its predecessor in this process, which may still be sending.
 pub const SOCKET_TAKEOVER: Duration = Duration::from_secs(2);
+/// How long the service waits at its end for a gateway whose actor is gone: as long as it may wait for its predecessor's
+/// lock, and then send.
+pub const SOCKETS_CLOSE: Duration = Duration::from_secs(SOCKET_TAKEOVER.as_secs() + 3);
 /// Lines about refused messages come at most this often; the rest is counted in the next one.
 pub const REFUSAL_LOG_EVERY: Duration = Duration::from_secs(1);
 /// Characters of a refused request that an error text may echo.

@@ -3,6 +3,7 @@
 use actix::Recipient;
 use tokio::sync::{mpsc, oneshot};
 
+use super::open_sockets::OpenSockets;
 use crate::clock::Clock;
 use crate::events::messages::ReadEvents;
 use crate::instance::messages::{LoadModel, ReadLog, RestartModel, UnloadModel};
@@ -29,6 +30,8 @@ pub struct Doors {
     pub events: Recipient<ReadEvents>,
     /// The service as a whole.
     pub control: ControlHandle,
+    /// Where a gateway tells that it holds sockets.
+    pub open_sockets: OpenSockets,
 }
 
 /// Facts about the running service.

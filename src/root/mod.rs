@@ -198,6 +198,7 @@ fn doors(wiring: &Wiring) -> Result<Doors, String> {
     let desk = wiring.desk.get()?;
     let settings = wiring.settings.borrow();
     Ok(Doors {
+        open_sockets: wiring.open_sockets.clone(),
         facts: ServiceFacts {
             version: env!("CARGO_PKG_VERSION"),
             pid: std::process::id(),

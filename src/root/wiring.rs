@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::events::EventLog;
 use crate::gateway::doors::ControlHandle;
+use crate::gateway::open_sockets::OpenSockets;
 use crate::gateway::zmq::ZmqGateway;
 use crate::instance::desk::ModelDesk;
 use crate::instance::services::Services;
@@ -61,6 +62,8 @@ pub struct Wiring {
     pub prober: Arc<dyn Prober>,
     /// The way to the main loop.
     pub control: ControlHandle,
+    /// Whether a gateway has its sockets open.
+    pub open_sockets: OpenSockets,
     /// The last event number, over replacements of the log.
     pub last_event: Arc<AtomicU64>,
     /// See the type.

@@ -10,6 +10,7 @@ use actix::prelude::*;
 use symphony::clock::Clock;
 use symphony::events::messages::{EventPage, LifecycleEvent, ReadEvents};
 use symphony::gateway::doors::{Control, ControlHandle, Doors, ServiceFacts};
+use symphony::gateway::open_sockets::OpenSockets;
 use symphony::gateway::zmq::messages::{CloseIntake, CloseSockets, GatewayState, Observe};
 use symphony::gateway::zmq::{GatewayOptions, OpenError, ZmqGateway};
 use symphony::ids::{Generation, InstanceId, ModelName};
@@ -204,6 +205,7 @@ async fn live(
     let registry = FakeRegistry::new(&plan.models, behaviour.clone()).start();
     let desk = FakeDesk { behaviour: behaviour.clone(), released }.start();
     let doors = Doors {
+        open_sockets: OpenSockets::default(),
         facts: ServiceFacts {
             version: "1.2.3",
             pid: std::process::id(),

@@ -221,6 +221,23 @@ fn gateway_panic_keeps_processes() {
 }
 
 #[test]
+fn stop_while_the_gateway_is_replaced_leaves_nothing() {
+    actix_rt::System::new().block_on(async {
+        // the stop comes at spread moments of the replacement
+        for pause in 0..20 {
+            let stage = Stage::new();
+            let service = stage.start([]).await;
+            crash(service.wiring().zmq.get().unwrap()).await;
+            for _ in 0..pause {
+                tokio::task::yield_now().await;
+            }
+            service.stop().await.unwrap();
+            stage.assert_empty().await;
+        }
+    });
+}
+
+#[test]
 fn crashes_of_several_parts_at_once_keep_processes() {
     costs_no_process(async |wiring| {
         let parts = (wiring.zmq.get().unwrap(), wiring.desk.get().unwrap());

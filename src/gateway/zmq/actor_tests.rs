@@ -7,6 +7,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::events::messages::{EventPage, ReadEvents};
 use crate::gateway::doors::{ControlHandle, ServiceFacts};
+use crate::gateway::open_sockets::OpenSockets;
 use crate::instance::messages::{LoadModel, ModelError, ReadLog, RestartModel, UnloadModel};
 use crate::registry::messages::AskDirect;
 
@@ -41,6 +42,7 @@ fn doors(folder: &std::path::Path) -> Doors {
     let nobody = Nobody.start();
     let endpoint = |name: &str| format!("ipc://{}", folder.join(name).display());
     Doors {
+        open_sockets: OpenSockets::default(),
         facts: ServiceFacts {
             version: "0",
             pid: 1,

@@ -63,7 +63,10 @@ impl Thread {
         let (opened, wait) = oneshot::channel();
         let body = {
             let shared = shared.clone();
+            let held = doors.open_sockets.hold();
             move || {
+                // dropped last, when all below is closed
+                let _held = held;
                 let clock = doors.facts.clock;
                 let sockets = match Sockets::open(&doors.facts, clock) {
                     Ok(sockets) => sockets,
