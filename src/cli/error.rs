@@ -116,7 +116,10 @@ impl CliError {
     /// The text without the words that lead up to it for people: for `--json` the reply's own error.
     pub fn plain_text(&self) -> String {
         match self {
-            Self::Request { error: error @ ClientError::Refused(_), .. } => error.to_string(),
+            Self::Request {
+                error: error @ (ClientError::Refused(_) | ClientError::Unfinished(_)),
+                ..
+            } => error.to_string(),
             Self::Request { .. } | Self::ClosedPipe | Self::Output(_) => self.to_string(),
             Self::Configuration(error) => error.to_string(),
             Self::Service(error) => error.to_string(),

@@ -14,6 +14,7 @@ pub mod exec_shim;
 pub mod helper;
 pub mod models;
 pub mod output;
+pub mod overdue;
 pub mod parse;
 pub mod progress;
 pub mod session;

@@ -12,6 +12,8 @@ use crate::telemetry::escape::{one_line, printable};
 
 /// What a table shows where a reply says nothing.
 const NOTHING: &str = "-";
+/// The keys under which a reply names a model.
+const NAMES: [&str; 3] = ["name", "model_name", "fullname"];
 
 /// One model of a `status` reply.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,6 +67,26 @@ impl ModelLine {
     /// All models of a `status` reply.
     pub fn all(data: &Value) -> Vec<Self> {
         data["models"].as_array().into_iter().flatten().map(Self::read).collect()
+    }
+
+    /// The model of a `status` reply that goes by this name, short or full.
+    pub fn find(data: &Value, name: &str) -> Option<Self> {
+        let is_called = |entry: &&Value| NAMES.iter().any(|key| entry[*key].as_str() == Some(name));
+        data["models"].as_array()?.iter().find(is_called).map(Self::read)
+    }
+
+    /// Its state and what there is to say about it: the progress of a start, the reason of a trouble.
+    pub fn in_short(&self) -> String {
+        let detail = match self.state.as_str() {
+            "starting" => &self.progress,
+            "ready" => &None,
+            _ => &self.reason,
+        };
+        let state = one_line(&self.state);
+        match detail {
+            Some(detail) => format!("{state}, {}", one_line(detail)),
+            None => state.into_owned(),
+        }
     }
 
     /// Whether a plain `status` lists it.
@@ -177,6 +199,13 @@ mod tests {
                 "    boom\\x1b[2J"
             ]
         );
+    }
+
+    #[test]
+    fn a_model_is_known_by_each_of_its_names() {
+        let data = json!({"models": [{"name": "a", "fullname": "org/a", "state": "ready"}]});
+        let found = |name| ModelLine::find(&data, name).is_some();
+        assert!(found("a") && found("org/a") && !found("b"));
     }
 
     #[test]
