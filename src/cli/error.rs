@@ -43,6 +43,11 @@ pub enum CliError {
     /// The configuration.
     #[error("Error: {0}")]
     Configuration(#[from] SettingsError),
+    /// The configuration does not tell where the service is. A service that runs does not need it.
+    #[error(
+        "Error: {0}\nA service that runs already is reached without the file: --endpoint ENDPOINT"
+    )]
+    NoEndpoint(SettingsError),
     /// The service ended with an error.
     #[error("Error: {0}")]
     Service(#[from] ServeError),
@@ -121,7 +126,7 @@ impl CliError {
                 ..
             } => error.to_string(),
             Self::Request { .. } | Self::ClosedPipe | Self::Output(_) => self.to_string(),
-            Self::Configuration(error) => error.to_string(),
+            Self::Configuration(error) | Self::NoEndpoint(error) => error.to_string(),
             Self::Service(error) => error.to_string(),
             Self::Usage(text) | Self::Failed(text) => text.clone(),
         }

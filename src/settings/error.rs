@@ -57,16 +57,25 @@ pub struct FaultList {
     pub faults: Vec<Fault>,
     /// How many more there are than are kept.
     pub not_kept: usize,
+    /// `endpoints.cli_management`, where none of the faults touches it: enough to reach a service that runs already.
+    pub cli_management: Option<String>,
+}
+
+impl FaultList {
+    /// Whose faults these are, and how many: `Configuration config.json has 2 faults`.
+    pub fn headline(&self) -> String {
+        let count = self.faults.len() + self.not_kept;
+        let noun = if count == 1 { "fault" } else { "faults" };
+        match &self.source {
+            Some(path) => format!("Configuration {} has {count} {noun}", path.display()),
+            None => format!("Configuration has {count} {noun}"),
+        }
+    }
 }
 
 impl fmt::Display for FaultList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.faults.len() + self.not_kept;
-        let noun = if count == 1 { "fault" } else { "faults" };
-        match &self.source {
-            Some(path) => write!(f, "Configuration {} has {count} {noun}:", path.display())?,
-            None => write!(f, "Configuration has {count} {noun}:")?,
-        }
+        write!(f, "{}:", self.headline())?;
         for fault in &self.faults {
             write!(f, "\n  {fault}")?;
         }
