@@ -1,7 +1,7 @@
 //! Why there are no settings.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::fault::Fault;
 use crate::limits;
@@ -20,13 +20,13 @@ pub enum SettingsError {
     /// The file is no JSON.
     #[error("Invalid JSON in configuration file: {detail}")]
     InvalidJson {
-        /// What the parser says, with line and column.
+        /// The file, and what the parser says, with line and column.
         detail: String,
     },
     /// The file is no TOML.
     #[error("Invalid TOML in configuration file: {detail}")]
     InvalidToml {
-        /// What the parser says, with the line.
+        /// The file, and what the parser says, with the line.
         detail: String,
     },
     /// The file exists and cannot be read.
@@ -46,6 +46,18 @@ pub enum SettingsError {
     /// It can be read, and is wrong in these places.
     #[error("{0}")]
     Faulty(FaultList),
+}
+
+impl SettingsError {
+    /// The same with the name of the file in the detail of a text that cannot be parsed.
+    pub(super) fn in_file(self, path: &Path) -> Self {
+        let named = |detail: String| format!("{}: {detail}", path.display());
+        match self {
+            Self::InvalidJson { detail } => Self::InvalidJson { detail: named(detail) },
+            Self::InvalidToml { detail } => Self::InvalidToml { detail: named(detail) },
+            other => other,
+        }
+    }
 }
 
 /// All faults of one configuration; its text has one line for each.
