@@ -119,11 +119,12 @@ fn a_bad_file_changes_nothing_and_all_its_faults_are_told() {
         fake("kept", &[]),
         fake_with("told", &[], json!({"health": {"every": "soon"}})),
         json!({"name": "", "type": "fake"}),
+        json!({"name": "lost", "type": "fack"}),
     ]);
     faulty["servce"] = json!({});
     place.configure(&faulty);
     let error = service.cli().error("reload", json!({}));
-    for fault in ["health.every", "name", "servce"] {
+    for fault in ["health.every", "name", "servce", "did you mean 'fake'"] {
         assert!(error.contains(fault), "{fault}: {error}");
     }
     let run = place.run(&["reload", "--endpoint", &place.cli_endpoint()]);
