@@ -98,7 +98,9 @@ impl CliError {
         if matches!(self, Self::ClosedPipe) {
             return ExitCode::SUCCESS;
         }
-        if output.is_json() {
+        if output.is_json() && self.is_as_wanted() {
+            let _ = output.line(serde_json::json!({ "message": self.plain_text() }));
+        } else if output.is_json() {
             // where stdout cannot be written the exit code has to do
             let _ = output.line(serde_json::json!({ "error": self.plain_text() }));
         } else {
@@ -107,11 +109,14 @@ impl CliError {
         self.exit_code()
     }
 
+    /// A stop that finds no service: no failure.
+    fn is_as_wanted(&self) -> bool {
+        matches!(self, Self::Request { action: Action::Stop, error: ClientError::NoService })
+    }
+
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Request { action: Action::Stop, error: ClientError::NoService } => {
-                ExitCode::SUCCESS
-            }
+            as_wanted if as_wanted.is_as_wanted() => ExitCode::SUCCESS,
             Self::Usage(_) => ExitCode::from(USAGE),
             Self::Service(ServeError::GaveUp(_)) => ExitCode::from(GAVE_UP),
             _ => ExitCode::FAILURE,

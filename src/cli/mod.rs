@@ -11,6 +11,7 @@ pub mod daemon;
 pub mod early_stop;
 pub mod error;
 pub mod exec_shim;
+pub mod follow;
 pub mod helper;
 pub mod models;
 pub mod output;

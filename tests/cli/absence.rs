@@ -27,6 +27,9 @@ fn no_service_is_told_at_once() {
         assert_eq!(run.all(), (Some(1), "", told));
         let run = ask(&endpoint, &["stop-service"]);
         assert_eq!(run.all(), (Some(0), "", "Management service is not running\n"));
+        let run = ask(&endpoint, &["--json", "stop-service"]);
+        assert_eq!(run.json(), json!({"message": "Management service is not running"}));
+        assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));
         let run = ask(&endpoint, &["--json", "status"]);
         assert_eq!(run.json(), json!({"error": "Management service is not running"}));
         assert_eq!((run.code, run.stderr.as_str()), (Some(1), ""));

@@ -31,6 +31,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs the demo.
 pub fn run(args: &DemoArgs, session: &Session) -> Result<ExitCode, CliError> {
+    if session.output.is_json() {
+        let text = "the demo is told to people; it has no form for --json";
+        return Err(CliError::Usage(text.into()));
+    }
     let stage = Stage::build()?;
     let shown = show(&stage, session);
     if args.keep && shown.is_ok() {
