@@ -30,6 +30,8 @@ pub struct ModelLine {
     pub restarts: Option<u64>,
     /// Where it serves.
     pub endpoint: String,
+    /// Its process.
+    pub pid: Option<u64>,
     /// Why it is in this state.
     pub reason: Option<String>,
     /// What a loading process says of its progress.
@@ -56,6 +58,7 @@ impl ModelLine {
             uptime: entry["uptime"].as_f64().and_then(|s| Duration::try_from_secs_f64(s).ok()),
             restarts: entry["restarts"].as_u64(),
             endpoint: text(["endpoint", "endpoint"]).unwrap_or_else(|| NOTHING.into()),
+            pid: entry["pid"].as_u64(),
             reason: text(["reason", "reason"])
                 .or_else(|| last_exit["reason"].as_str().map(str::to_owned)),
             progress: text(["progress", "progress"]),
@@ -139,20 +142,35 @@ pub fn state_style(state: &str) -> Style {
     Style::new().fg_color(Some(colour.into()))
 }
 
-/// The table of models of the contract.
+const HEADING: [&str; 7] = ["NAME", "TYPE", "STATE", "UPTIME", "RESTARTS", "ENDPOINT", "PID"];
+
+/// The table of models of the contract, and the pids behind it unless the terminal is too narrow for them.
 pub fn table(models: &[&ModelLine], output: &Output) -> Vec<String> {
-    let mut table = Table::new(["NAME", "TYPE", "STATE", "UPTIME", "RESTARTS", "ENDPOINT"]);
+    let mut with_pids = Table::new(HEADING);
+    models.iter().for_each(|model| with_pids.push(row(model)));
+    if output.columns().is_none_or(|columns| with_pids.width() <= columns) {
+        return with_pids.lines(output);
+    }
+    let [without_pid @ .., _] = HEADING;
+    let mut table = Table::new(without_pid);
     for model in models {
-        table.push([
-            Cell::new(&model.name),
-            Cell::new(&model.model_type),
-            Cell::new(&model.state).styled(state_style(&model.state)),
-            Cell::new(model.uptime.map_or_else(|| NOTHING.into(), times::span)),
-            Cell::new(model.restarts.map_or_else(|| NOTHING.into(), |n| n.to_string())),
-            Cell::new(&model.endpoint),
-        ]);
+        let [without_pid @ .., _] = row(model);
+        table.push(without_pid);
     }
     table.lines(output)
+}
+
+fn row(model: &ModelLine) -> [Cell; 7] {
+    let number = |number: Option<u64>| Cell::new(number.map_or(NOTHING.into(), |n| n.to_string()));
+    [
+        Cell::new(&model.name),
+        Cell::new(&model.model_type),
+        Cell::new(&model.state).styled(state_style(&model.state)),
+        Cell::new(model.uptime.map_or_else(|| NOTHING.into(), times::span)),
+        number(model.restarts),
+        Cell::new(&model.endpoint),
+        number(model.pid),
+    ]
 }
 
 /// A text of a reply, safe for a terminal; what is no text is shown as JSON.
@@ -180,7 +198,7 @@ mod tests {
         assert_eq!(model.restarts, None);
         assert!(model.is_loaded() && model.was_started());
         let line = table(&[&model], &Output::new(true)).pop().expect("a line");
-        assert_eq!(line, "Llama  llama3  running  1m 01s  -         ipc:///tmp/a");
+        assert_eq!(line, "Llama  llama3  running  1m 01s  -         ipc:///tmp/a  7");
     }
 
     #[test]
