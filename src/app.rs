@@ -297,7 +297,7 @@ fn keep_what_is_in_use(present: &Settings, mut fresh: Settings) -> Settings {
 
 fn tell_reload(outcome: &Result<ReloadOutcome, String>) {
     match outcome {
-        Ok(outcome) => tracing::info!(?outcome, "configuration reloaded"),
+        Ok(outcome) => tracing::info!("configuration reloaded: {outcome}"),
         Err(faults) => tracing::error!(%faults, "configuration not reloaded, nothing was changed"),
     }
 }

@@ -108,6 +108,10 @@ fn the_command_line_tells_the_difference() {
                 Takes effect when the service is restarted: service.spawns_at_once\n\
                 Unchanged models: 2\n";
     assert_eq!(run.all(), (Some(0), told, ""));
+    let line = service.logs("configuration reloaded: ");
+    let told = "added fresh; changed told, edited (restart needed); removed gone; applied logging.level; \
+                at the next start of the service service.spawns_at_once; 2 models unchanged";
+    assert!(line.ends_with(told), "{line}");
     service.stop();
 }
 
