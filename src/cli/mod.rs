@@ -13,6 +13,7 @@ pub mod error;
 pub mod exec_shim;
 pub mod follow;
 pub mod helper;
+pub mod interruption;
 pub mod models;
 pub mod output;
 pub mod overdue;
