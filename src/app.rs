@@ -17,6 +17,7 @@ use crate::events::EventLog;
 use crate::events::messages::Record;
 use crate::gateway::doors::{Control, ControlHandle};
 use crate::instance::desk::{Autostart, ModelDesk, UseModels};
+use crate::instance::preflight;
 use crate::launcher::Launcher;
 use crate::launcher::local::{LocalLauncher, LocalOptions};
 use crate::limits;
@@ -71,6 +72,12 @@ pub fn serve(settings: Settings, options: ServeOptions) -> Result<(), ServeError
         let service = Service::start(settings, options).await?;
         service.run(signals).await
     })
+}
+
+/// What would make the start of a model fail by these settings: programs, scripts and files that are not there. Starts
+/// nothing; may wait for a slow disk.
+pub fn start_warnings(settings: &Settings) -> Vec<String> {
+    preflight::warnings(settings)
 }
 
 /// A running service inside an actix system.
@@ -291,7 +298,7 @@ fn keep_what_is_in_use(present: &Settings, mut fresh: Settings) -> Settings {
 
 fn tell_reload(outcome: &Result<ReloadOutcome, String>) {
     match outcome {
-        Ok(outcome) => tracing::info!(?outcome, "configuration reloaded"),
+        Ok(outcome) => tracing::info!("configuration reloaded: {outcome}"),
         Err(faults) => tracing::error!(%faults, "configuration not reloaded, nothing was changed"),
     }
 }

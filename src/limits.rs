@@ -227,7 +227,5 @@ pub const PROBE_HEADERS: usize = 100;
 pub const PROBER_END: Duration = Duration::from_secs(1);
 /// How often requests under way are counted while the service drains; they are answered in microseconds.
 pub const DRAIN_CHECK_EVERY: Duration = Duration::from_millis(5);
-/// How long a demo that is interrupted waits for its service to come up, before it takes it for never started.
-pub const DEMO_STARTING: Duration = Duration::from_secs(2);
 /// How long the clean-up of an interrupted demo may take in all.
 pub const DEMO_CLEAN_UP: Duration = Duration::from_secs(30);

@@ -2,6 +2,8 @@
 
 #[path = "cli/absence.rs"]
 mod absence;
+#[path = "cli/demo.rs"]
+mod demo;
 #[path = "cli/models.rs"]
 mod models;
 #[path = "cli/program.rs"]

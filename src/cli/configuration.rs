@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::error::CliError;
+use crate::app;
 use crate::settings::model::{LogForm, LogLevel, Settings};
 use crate::settings::{self, Effective, Loaded, Overrides, Sources};
 
@@ -45,6 +46,16 @@ pub fn load(request: &Request) -> Result<Settings, CliError> {
 /// As [`load`].
 pub fn effective(request: &Request) -> Result<Effective, CliError> {
     Ok(read(request)?.effective)
+}
+
+/// The same with warnings of what would make the start of a model fail on this machine.
+///
+/// # Errors
+/// As [`load`].
+pub fn checked(request: &Request) -> Result<Effective, CliError> {
+    let Loaded { settings, mut effective } = read(request)?;
+    effective.warnings.extend(app::start_warnings(&settings));
+    Ok(effective)
 }
 
 fn read(request: &Request) -> Result<Loaded, CliError> {

@@ -54,19 +54,54 @@ pub fn start(
     request: &Request,
     patience: Duration,
 ) -> Result<Started, CliError> {
+    launch(settings, request)?.wait_until_ready(settings, patience)
+}
+
+/// A daemon that was started and has not answered yet.
+pub struct Launched {
+    child: Child,
+    log_path: PathBuf,
+    /// Where its part of the log begins.
+    log_begin: u64,
+}
+
+/// Starts a detached service.
+///
+/// # Errors
+/// When its log cannot be opened, or the system refuses.
+pub fn launch(settings: &Settings, request: &Request) -> Result<Launched, CliError> {
     let log_path = log_path(settings);
-    let (log, begin) = open_log(&log_path).map_err(|error| {
+    let (log, log_begin) = open_log(&log_path).map_err(|error| {
         CliError::Failed(format!("cannot open the log {}: {error}", log_path.display()))
     })?;
-    let mut child = spawn(request, &log_path, log)
+    let child = spawn(request, &log_path, log)
         .map_err(|error| CliError::Failed(format!("cannot start the service: {error}")))?;
-    let outcome = wait_until_ready(&mut child, &settings.endpoints.cli_management, patience);
-    outcome.map_err(|reason| {
-        end(&mut child);
-        let tail = log_tail(&log_path, begin).unwrap_or_default();
-        let hint = if tail.is_empty() { String::new() } else { format!("\n{tail}") };
-        CliError::Failed(format!("Management service failed to start: {reason}{hint}"))
-    })
+    Ok(Launched { child, log_path, log_begin })
+}
+
+impl Launched {
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until it answers, `patience` at most.
+    ///
+    /// # Errors
+    /// As [`start`].
+    pub fn wait_until_ready(
+        mut self,
+        settings: &Settings,
+        patience: Duration,
+    ) -> Result<Started, CliError> {
+        let endpoint = &settings.endpoints.cli_management;
+        wait_until_ready(&mut self.child, endpoint, patience).map_err(|reason| {
+            end(&mut self.child);
+            let tail = log_tail(&self.log_path, self.log_begin).unwrap_or_default();
+            let hint = if tail.is_empty() { String::new() } else { format!("\n{tail}") };
+            CliError::Failed(format!("Management service failed to start: {reason}{hint}"))
+        })
+    }
 }
 
 /// Opens the log and tells where this run's part begins.

@@ -43,6 +43,11 @@ pub enum CliError {
     /// The configuration.
     #[error("Error: {0}")]
     Configuration(#[from] SettingsError),
+    /// The configuration does not tell where the service is. A service that runs does not need it.
+    #[error(
+        "Error: {0}\nA service that runs already is reached without the file: --endpoint ENDPOINT"
+    )]
+    NoEndpoint(SettingsError),
     /// The service ended with an error.
     #[error("Error: {0}")]
     Service(#[from] ServeError),
@@ -93,7 +98,9 @@ impl CliError {
         if matches!(self, Self::ClosedPipe) {
             return ExitCode::SUCCESS;
         }
-        if output.is_json() {
+        if output.is_json() && self.is_as_wanted() {
+            let _ = output.line(serde_json::json!({ "message": self.plain_text() }));
+        } else if output.is_json() {
             // where stdout cannot be written the exit code has to do
             let _ = output.line(serde_json::json!({ "error": self.plain_text() }));
         } else {
@@ -102,11 +109,14 @@ impl CliError {
         self.exit_code()
     }
 
+    /// A stop that finds no service: no failure.
+    fn is_as_wanted(&self) -> bool {
+        matches!(self, Self::Request { action: Action::Stop, error: ClientError::NoService })
+    }
+
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Request { action: Action::Stop, error: ClientError::NoService } => {
-                ExitCode::SUCCESS
-            }
+            as_wanted if as_wanted.is_as_wanted() => ExitCode::SUCCESS,
             Self::Usage(_) => ExitCode::from(USAGE),
             Self::Service(ServeError::GaveUp(_)) => ExitCode::from(GAVE_UP),
             _ => ExitCode::FAILURE,
@@ -116,9 +126,12 @@ impl CliError {
     /// The text without the words that lead up to it for people: for `--json` the reply's own error.
     pub fn plain_text(&self) -> String {
         match self {
-            Self::Request { error: error @ ClientError::Refused(_), .. } => error.to_string(),
+            Self::Request {
+                error: error @ (ClientError::Refused(_) | ClientError::Unfinished(_)),
+                ..
+            } => error.to_string(),
             Self::Request { .. } | Self::ClosedPipe | Self::Output(_) => self.to_string(),
-            Self::Configuration(error) => error.to_string(),
+            Self::Configuration(error) | Self::NoEndpoint(error) => error.to_string(),
             Self::Service(error) => error.to_string(),
             Self::Usage(text) | Self::Failed(text) => text.clone(),
         }

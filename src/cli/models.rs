@@ -12,6 +12,8 @@ use crate::telemetry::escape::{one_line, printable};
 
 /// What a table shows where a reply says nothing.
 const NOTHING: &str = "-";
+/// The keys under which a reply names a model.
+const NAMES: [&str; 3] = ["name", "model_name", "fullname"];
 
 /// One model of a `status` reply.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +30,8 @@ pub struct ModelLine {
     pub restarts: Option<u64>,
     /// Where it serves.
     pub endpoint: String,
+    /// Its process.
+    pub pid: Option<u64>,
     /// Why it is in this state.
     pub reason: Option<String>,
     /// What a loading process says of its progress.
@@ -54,6 +58,7 @@ impl ModelLine {
             uptime: entry["uptime"].as_f64().and_then(|s| Duration::try_from_secs_f64(s).ok()),
             restarts: entry["restarts"].as_u64(),
             endpoint: text(["endpoint", "endpoint"]).unwrap_or_else(|| NOTHING.into()),
+            pid: entry["pid"].as_u64(),
             reason: text(["reason", "reason"])
                 .or_else(|| last_exit["reason"].as_str().map(str::to_owned)),
             progress: text(["progress", "progress"]),
@@ -65,6 +70,26 @@ impl ModelLine {
     /// All models of a `status` reply.
     pub fn all(data: &Value) -> Vec<Self> {
         data["models"].as_array().into_iter().flatten().map(Self::read).collect()
+    }
+
+    /// The model of a `status` reply that goes by this name, short or full.
+    pub fn find(data: &Value, name: &str) -> Option<Self> {
+        let is_called = |entry: &&Value| NAMES.iter().any(|key| entry[*key].as_str() == Some(name));
+        data["models"].as_array()?.iter().find(is_called).map(Self::read)
+    }
+
+    /// Its state and what there is to say about it: the progress of a start, the reason of a trouble.
+    pub fn in_short(&self) -> String {
+        let detail = match self.state.as_str() {
+            "starting" => &self.progress,
+            "ready" => &None,
+            _ => &self.reason,
+        };
+        let state = one_line(&self.state);
+        match detail {
+            Some(detail) => format!("{state}, {}", one_line(detail)),
+            None => state.into_owned(),
+        }
     }
 
     /// Whether a plain `status` lists it.
@@ -117,20 +142,35 @@ pub fn state_style(state: &str) -> Style {
     Style::new().fg_color(Some(colour.into()))
 }
 
-/// The table of models of the contract.
+const HEADING: [&str; 7] = ["NAME", "TYPE", "STATE", "UPTIME", "RESTARTS", "ENDPOINT", "PID"];
+
+/// The table of models of the contract, and the pids behind it unless the terminal is too narrow for them.
 pub fn table(models: &[&ModelLine], output: &Output) -> Vec<String> {
-    let mut table = Table::new(["NAME", "TYPE", "STATE", "UPTIME", "RESTARTS", "ENDPOINT"]);
+    let mut with_pids = Table::new(HEADING);
+    models.iter().for_each(|model| with_pids.push(row(model)));
+    if output.columns().is_none_or(|columns| with_pids.width() <= columns) {
+        return with_pids.lines(output);
+    }
+    let [without_pid @ .., _] = HEADING;
+    let mut table = Table::new(without_pid);
     for model in models {
-        table.push([
-            Cell::new(&model.name),
-            Cell::new(&model.model_type),
-            Cell::new(&model.state).styled(state_style(&model.state)),
-            Cell::new(model.uptime.map_or_else(|| NOTHING.into(), times::span)),
-            Cell::new(model.restarts.map_or_else(|| NOTHING.into(), |n| n.to_string())),
-            Cell::new(&model.endpoint),
-        ]);
+        let [without_pid @ .., _] = row(model);
+        table.push(without_pid);
     }
     table.lines(output)
+}
+
+fn row(model: &ModelLine) -> [Cell; 7] {
+    let number = |number: Option<u64>| Cell::new(number.map_or(NOTHING.into(), |n| n.to_string()));
+    [
+        Cell::new(&model.name),
+        Cell::new(&model.model_type),
+        Cell::new(&model.state).styled(state_style(&model.state)),
+        Cell::new(model.uptime.map_or_else(|| NOTHING.into(), times::span)),
+        number(model.restarts),
+        Cell::new(&model.endpoint),
+        number(model.pid),
+    ]
 }
 
 /// A text of a reply, safe for a terminal; what is no text is shown as JSON.
@@ -158,7 +198,7 @@ mod tests {
         assert_eq!(model.restarts, None);
         assert!(model.is_loaded() && model.was_started());
         let line = table(&[&model], &Output::new(true)).pop().expect("a line");
-        assert_eq!(line, "Llama  llama3  running  1m 01s  -         ipc:///tmp/a");
+        assert_eq!(line, "Llama  llama3  running  1m 01s  -         ipc:///tmp/a  7");
     }
 
     #[test]
@@ -177,6 +217,13 @@ mod tests {
                 "    boom\\x1b[2J"
             ]
         );
+    }
+
+    #[test]
+    fn a_model_is_known_by_each_of_its_names() {
+        let data = json!({"models": [{"name": "a", "fullname": "org/a", "state": "ready"}]});
+        let found = |name| ModelLine::find(&data, name).is_some();
+        assert!(found("a") && found("org/a") && !found("b"));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anstyle::Style;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::termios::tcgetwinsize;
 
 use super::error::CliError;
 
@@ -35,6 +36,12 @@ impl Output {
     /// Whether a person reads stdout.
     pub fn is_terminal(&self) -> bool {
         self.terminal
+    }
+
+    /// Columns of the terminal that stdout is; `None` where it is none, or does not tell.
+    pub fn columns(&self) -> Option<usize> {
+        let size = self.terminal.then(|| tcgetwinsize(io::stdout()))?.ok()?;
+        (size.ws_col > 0).then_some(size.ws_col.into())
     }
 
     /// Whether progress may be drawn on stderr.

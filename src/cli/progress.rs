@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::client::{Client, ClientError, Pending, reply::Answer};
 use super::models::ModelLine;
@@ -61,32 +61,6 @@ fn spinner(model: &str) -> ProgressBar {
 /// What the service says of the model: its state and, where it tells, how far it is.
 fn state_of(observer: &Client, model: &str) -> Option<String> {
     let answer = observer.ask("status", json!({ "all": true }), limits::CLI_STATE_PATIENCE).ok()?;
-    let data = answer.value();
-    let entry = data["models"].as_array()?.iter().find(|entry| is_called(entry, model))?;
-    let line = ModelLine::read(entry);
-    let detail = match line.state.as_str() {
-        "starting" => line.progress,
-        "ready" => None,
-        _ => line.reason,
-    };
-    let state = one_line(&line.state).into_owned();
-    Some(match detail {
-        Some(detail) => format!("{}: {state}, {}", one_line(model), one_line(&detail)),
-        None => format!("{}: {state}", one_line(model)),
-    })
-}
-
-fn is_called(entry: &Value, model: &str) -> bool {
-    ["name", "model_name", "fullname"].iter().any(|key| entry[*key].as_str() == Some(model))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_model_is_known_by_each_of_its_names() {
-        let entry = json!({"name": "a", "fullname": "org/a"});
-        assert!(is_called(&entry, "a") && is_called(&entry, "org/a") && !is_called(&entry, "b"));
-    }
+    let line = ModelLine::find(&answer.value(), model)?;
+    Some(format!("{}: {}", one_line(model), line.in_short()))
 }

@@ -12,6 +12,8 @@ use super::configuration::{self, Request, ServiceFlags};
 use super::error::CliError;
 use super::output::Output;
 use crate::limits;
+use crate::settings::SettingsError;
+use crate::telemetry::escape::one_line;
 
 /// One run of the command line.
 pub struct Session {
@@ -38,18 +40,34 @@ impl Session {
         Request { config: self.config.clone(), flags: flags.clone() }
     }
 
-    /// The management endpoint: as named, else as configured. A named one needs no configuration, so a broken file
-    /// never keeps anybody from a running service.
+    /// The management endpoint: as named, else as configured. Faults elsewhere in the configuration are only told of, so
+    /// that a broken file keeps nobody from a running service.
     ///
     /// # Errors
-    /// The faults of the configuration.
+    /// When the configuration does not tell the endpoint.
     pub fn endpoint(&self) -> Result<String, CliError> {
-        match &self.endpoint {
-            Some(endpoint) => Ok(endpoint.clone()),
-            None => {
-                let request = self.configuration(&ServiceFlags::default());
-                Ok(configuration::load(&request)?.endpoints.cli_management)
-            }
+        if let Some(endpoint) = &self.endpoint {
+            return Ok(endpoint.clone());
+        }
+        let request = self.configuration(&ServiceFlags::default());
+        let error = match configuration::load(&request) {
+            Ok(settings) => return Ok(settings.endpoints.cli_management),
+            Err(CliError::Configuration(error)) => error,
+            Err(other) => return Err(other),
+        };
+        if let SettingsError::Faulty(faults) = &error
+            && let Some(endpoint) = &faults.cli_management
+        {
+            let told = one_line(&faults.headline()).into_owned();
+            self.output.note(format!(
+                "Warning: {told}; only its endpoint is used ('symphony config check' tells them)"
+            ));
+            return Ok(endpoint.clone());
+        }
+        match error {
+            // whoever named a file that is not there means another one
+            SettingsError::NotFound { .. } => Err(CliError::Configuration(error)),
+            _ => Err(CliError::NoEndpoint(error)),
         }
     }
 

@@ -54,6 +54,11 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
         self.rows.iter().map(|row| line(row, &widths, output)).collect()
     }
 
+    /// The columns that its longest line may take.
+    pub fn width(&self) -> usize {
+        self.widths().iter().sum::<usize>() + GAP * COLUMNS.saturating_sub(1)
+    }
+
     fn widths(&self) -> [usize; COLUMNS] {
         std::array::from_fn(|column| {
             self.rows.iter().map(|row| row[column].text.width()).max().unwrap_or(0)
@@ -83,6 +88,7 @@ mod tests {
         let mut table = Table::new(["NAME", "STATE", "NOTE"]);
         table.push([Cell::new("模型"), Cell::new("ready"), Cell::new("")]);
         table.push([Cell::new("a\nb\u{1b}[2J"), Cell::new("parked"), Cell::new("x")]);
+        assert_eq!(table.width(), 25);
         let lines = table.lines(&Output::new(true));
         assert_eq!(
             lines,

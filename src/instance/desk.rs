@@ -442,8 +442,15 @@ impl Handler<Autostart> for ModelDesk {
 fn load_in_background(desk: Addr<ModelDesk>, model: Arc<ModelSpec>) {
     actix_rt::spawn(async move {
         let load = LoadModel { model: model.name.to_string(), wait: true, revive: false };
-        if let Ok(Err(error)) = desk.send(load).await {
-            tracing::error!(model = %model.name, %error, "autostart failed");
+        match desk.send(load).await {
+            // somebody wanted it so
+            Ok(Err(stopped @ (ModelError::ShuttingDown | ModelError::Stopped(_)))) => {
+                tracing::info!(model = %model.name, reason = %stopped, "autostart was stopped");
+            }
+            Ok(Err(error)) => {
+                tracing::error!(model = %model.name, %error, "autostart failed");
+            }
+            Ok(Ok(_)) | Err(_) => {}
         }
     });
 }

@@ -10,6 +10,7 @@ pub mod endpoint;
 pub mod health;
 pub mod machine;
 pub mod messages;
+pub mod preflight;
 pub mod restart;
 pub mod services;
 pub mod state;

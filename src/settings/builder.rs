@@ -30,7 +30,12 @@ impl Settings {
     pub fn in_folder(folder: &Path) -> Result<Self, SettingsError> {
         let refused = |message: String| {
             let fault = Fault { place: folder.display().to_string(), message };
-            SettingsError::Faulty(FaultList { source: None, faults: vec![fault], not_kept: 0 })
+            SettingsError::Faulty(FaultList {
+                source: None,
+                faults: vec![fault],
+                not_kept: 0,
+                cli_management: None,
+            })
         };
         if !folder.is_absolute() {
             return Err(refused("the folder of a service must be an absolute path".into()));

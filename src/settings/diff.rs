@@ -1,6 +1,7 @@
 //! What a changed configuration means for a running service.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,38 @@ pub struct ChangedModel {
     pub name: String,
     /// Whether the change needs a new process (its command changed), or the running one goes on under new rules.
     pub restart_needed: bool,
+}
+
+/// Names of one kind in the line for the log; of more only the number is told.
+const NAMES: usize = 10;
+
+impl fmt::Display for ReloadOutcome {
+    /// One line for the log: `added a, b; changed c (restart needed); 3 models unchanged`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let changed = self.changed.iter().map(|model| match model.restart_needed {
+            true => format!("{} (restart needed)", model.name),
+            false => model.name.clone(),
+        });
+        for (what, names) in [
+            ("added", self.added.as_slice()),
+            ("changed", &changed.collect::<Vec<_>>()),
+            ("removed", &self.removed),
+            ("applied", &self.applied),
+            ("at the next start of the service", &self.needs_service_restart),
+        ] {
+            if names.is_empty() {
+                continue;
+            }
+            let shown = &names[..names.len().min(NAMES)];
+            write!(f, "{what} {}", shown.join(", "))?;
+            if shown.len() < names.len() {
+                write!(f, " and {} more", names.len() - shown.len())?;
+            }
+            f.write_str("; ")?;
+        }
+        let noun = if self.unchanged == 1 { "model" } else { "models" };
+        write!(f, "{} {noun} unchanged", self.unchanged)
+    }
 }
 
 /// What going from `old` to `new` means. Pure: whoever applies it does what the answer says.
@@ -205,5 +238,27 @@ mod tests {
         assert_eq!(outcome.unchanged, 1);
         assert_eq!(outcome.applied, ["service.backend_path"]);
         assert_eq!(outcome.needs_service_restart, ["endpoints.cli_management"]);
+    }
+
+    #[test]
+    fn the_log_gets_one_readable_line() {
+        assert_eq!(ReloadOutcome::default().to_string(), "0 models unchanged");
+        let names = |count: usize| (0..count).map(|n| format!("m{n}")).collect::<Vec<_>>();
+        let outcome = ReloadOutcome {
+            added: names(12),
+            changed: [("a", true), ("b", false)]
+                .map(|(name, restart_needed)| ChangedModel { name: name.into(), restart_needed })
+                .into(),
+            removed: vec!["gone".into()],
+            unchanged: 1,
+            needs_service_restart: vec!["endpoints.cli_management".into()],
+            applied: vec!["logging.level".into()],
+        };
+        assert_eq!(
+            outcome.to_string(),
+            "added m0, m1, m2, m3, m4, m5, m6, m7, m8, m9 and 2 more; \
+             changed a (restart needed), b; removed gone; applied logging.level; \
+             at the next start of the service endpoints.cli_management; 1 model unchanged"
+        );
     }
 }

@@ -45,7 +45,8 @@ pub(super) fn read(path: &Path, faults: &mut Faults) -> Result<Document, Setting
         Some(extension) if extension.eq_ignore_ascii_case("json") => false,
         _ => bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{'),
     };
-    if is_toml { parse_toml(&bytes) } else { parse_json(&bytes, faults) }
+    let parsed = if is_toml { parse_toml(&bytes) } else { parse_json(&bytes, faults) };
+    parsed.map_err(|error| error.in_file(path))
 }
 
 fn read_bounded(path: &Path) -> Result<Vec<u8>, SettingsError> {
@@ -76,7 +77,7 @@ fn read_bounded(path: &Path) -> Result<Vec<u8>, SettingsError> {
 pub(super) fn parse_json(bytes: &[u8], faults: &mut Faults) -> Result<Document, SettingsError> {
     let invalid = |detail: String| SettingsError::InvalidJson { detail };
     let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
-    let text = std::str::from_utf8(bytes).map_err(|error| invalid(error.to_string()))?;
+    let text = utf8(bytes).map_err(invalid)?;
     let twice = RefCell::new(Vec::new());
     let mut parser = serde_json::Deserializer::from_str(text);
     let values = JsonSeed { here: Trail::Root, twice: &twice }
@@ -97,7 +98,7 @@ pub(super) fn parse_json(bytes: &[u8], faults: &mut Faults) -> Result<Document, 
 pub(super) fn parse_toml(bytes: &[u8]) -> Result<Document, SettingsError> {
     let invalid = |detail: String| SettingsError::InvalidToml { detail };
     let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
-    let text = std::str::from_utf8(bytes).map_err(|error| invalid(error.to_string()))?;
+    let text = utf8(bytes).map_err(invalid)?;
     let table: toml::Table = toml::from_str(text).map_err(|error| {
         let line =
             error.span().map(|span| 1 + text[..span.start.min(text.len())].matches('\n').count());
@@ -106,6 +107,15 @@ pub(super) fn parse_toml(bytes: &[u8]) -> Result<Document, SettingsError> {
     })?;
     let values = normalised(from_toml(toml::Value::Table(table)));
     Ok(Document { form: Form::Extended, values })
+}
+
+/// The bytes as text, or where they are none.
+fn utf8(bytes: &[u8]) -> Result<&str, String> {
+    std::str::from_utf8(bytes).map_err(|error| {
+        let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        format!("line {line}: is not UTF-8")
+    })
 }
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";

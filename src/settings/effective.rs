@@ -91,10 +91,15 @@ impl Effective {
             Some(path) => line(&mut text, format_args!("# {}", path.display())),
             None => line(&mut text, format_args!("# no configuration file: the built-in default")),
         }
-        for warning in &self.warnings {
-            line(&mut text, format_args!("# warning: {warning}"));
-        }
         self.write_table(&mut text, &KeyPath::root(), &self.document, "");
+        // at the end, where a person's eye is after a long listing
+        if !self.warnings.is_empty() {
+            text.push('\n');
+        }
+        for warning in &self.warnings {
+            // a line break would end the comment
+            line(&mut text, format_args!("# warning: {}", warning.replace(['\n', '\r'], " ")));
+        }
         text
     }
 

@@ -1,7 +1,7 @@
 //! Why there are no settings.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::fault::Fault;
 use crate::limits;
@@ -20,13 +20,13 @@ pub enum SettingsError {
     /// The file is no JSON.
     #[error("Invalid JSON in configuration file: {detail}")]
     InvalidJson {
-        /// What the parser says, with line and column.
+        /// The file, and what the parser says, with line and column.
         detail: String,
     },
     /// The file is no TOML.
     #[error("Invalid TOML in configuration file: {detail}")]
     InvalidToml {
-        /// What the parser says, with the line.
+        /// The file, and what the parser says, with the line.
         detail: String,
     },
     /// The file exists and cannot be read.
@@ -48,6 +48,18 @@ pub enum SettingsError {
     Faulty(FaultList),
 }
 
+impl SettingsError {
+    /// The same with the name of the file in the detail of a text that cannot be parsed.
+    pub(super) fn in_file(self, path: &Path) -> Self {
+        let named = |detail: String| format!("{}: {detail}", path.display());
+        match self {
+            Self::InvalidJson { detail } => Self::InvalidJson { detail: named(detail) },
+            Self::InvalidToml { detail } => Self::InvalidToml { detail: named(detail) },
+            other => other,
+        }
+    }
+}
+
 /// All faults of one configuration; its text has one line for each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FaultList {
@@ -57,16 +69,25 @@ pub struct FaultList {
     pub faults: Vec<Fault>,
     /// How many more there are than are kept.
     pub not_kept: usize,
+    /// `endpoints.cli_management`, where none of the faults touches it: enough to reach a service that runs already.
+    pub cli_management: Option<String>,
+}
+
+impl FaultList {
+    /// Whose faults these are, and how many: `Configuration config.json has 2 faults`.
+    pub fn headline(&self) -> String {
+        let count = self.faults.len() + self.not_kept;
+        let noun = if count == 1 { "fault" } else { "faults" };
+        match &self.source {
+            Some(path) => format!("Configuration {} has {count} {noun}", path.display()),
+            None => format!("Configuration has {count} {noun}"),
+        }
+    }
 }
 
 impl fmt::Display for FaultList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.faults.len() + self.not_kept;
-        let noun = if count == 1 { "fault" } else { "faults" };
-        match &self.source {
-            Some(path) => write!(f, "Configuration {} has {count} {noun}:", path.display())?,
-            None => write!(f, "Configuration has {count} {noun}:")?,
-        }
+        write!(f, "{}:", self.headline())?;
         for fault in &self.faults {
             write!(f, "\n  {fault}")?;
         }

@@ -43,6 +43,11 @@ impl Faults {
         self.by_key.iter().any(|(at, _)| at.starts_with(path))
     }
 
+    /// Whether a fault stands at a place like this, as far as can be told: there may be more than are kept.
+    pub fn any(&self, like_this: impl Fn(&KeyPath) -> bool) -> bool {
+        self.not_kept > 0 || self.by_key.iter().any(|(at, _)| like_this(at))
+    }
+
     /// The faults, and how many more there were.
     pub fn into_parts(self) -> (Vec<(KeyPath, String)>, usize) {
         (self.by_key, self.not_kept)

@@ -7,12 +7,12 @@ use super::document::{self, Document, Form};
 use super::effective::Effective;
 use super::environment;
 use super::error::{FaultList, SettingsError};
-use super::fault::{Fault, Faults};
+use super::fault::{Fault, Faults, nearest};
 use super::lookup;
 use super::model::Settings;
 use super::models::{ModelReader, scripts_to_tables, uses_scripts};
 use super::origin::{Origin, Origins};
-use super::path::KeyPath;
+use super::path::{KeyPath, Step};
 use super::raw::{RawEndpoints, RawLogging, RawService};
 use super::service;
 use super::shape;
@@ -66,13 +66,17 @@ pub fn load(sources: &Sources) -> Result<Loaded, SettingsError> {
             .push("service.backend_path: not set and not found; scripts cannot be started".into());
     }
 
+    let cli_management = (named_faults.iter().all(|fault| !concerns_endpoints(fault)))
+        .then(|| untouched_endpoint(&endpoints.cli_management, &values, &faults))
+        .flatten();
     let (mut by_key, not_kept) = faults.into_parts();
     // what is wrong in one table stands together, whichever check found it
     by_key.sort_by(|(a, _), (b, _)| a.cmp(b));
     named_faults
         .extend(by_key.into_iter().map(|(at, message)| told(&at, message, &origins, &written)));
     if !named_faults.is_empty() {
-        return Err(SettingsError::Faulty(FaultList { source, faults: named_faults, not_kept }));
+        let faults = named_faults;
+        return Err(SettingsError::Faulty(FaultList { source, faults, not_kept, cli_management }));
     }
     let settings = Settings { endpoints, service, logging, models, source, warnings };
     let effective = Effective::of(&settings, &backends, &origins, &values);
@@ -143,6 +147,25 @@ fn required_in_seed_form(values: &Value, faults: &mut Faults) {
             faults.push(at, "required key is missing");
         }
     }
+}
+
+/// The management endpoint of a faulty configuration, where it is certain that none of the faults is about it.
+fn untouched_endpoint(endpoint: &str, values: &Value, faults: &Faults) -> Option<String> {
+    let section = KeyPath::of(&["endpoints"]);
+    let at = section.key("cli_management");
+    let is_given = at.get(values).is_some();
+    // a default counts only where the file cannot have meant another one, misspelt
+    let may_be_meant = |place: &KeyPath| match place.steps() {
+        [Step::Key(key)] => nearest(key, ["endpoints"]).is_some(),
+        _ => place.starts_with(&section),
+    };
+    let touched = faults.any(|place| at.starts_with(place) || !is_given && may_be_meant(place));
+    (!endpoint.is_empty() && !touched).then(|| endpoint.to_owned())
+}
+
+/// Whether a variable or a flag with a fault in its name was meant for the section.
+fn concerns_endpoints(fault: &Fault) -> bool {
+    fault.place.to_lowercase().contains("endpoint")
 }
 
 fn section<T: serde::de::DeserializeOwned + Default>(

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::anchor::Anchors;
 use super::backend::{self, Backend};
 use super::document::Form;
-use super::fault::Faults;
+use super::fault::{Faults, hint};
 use super::model::{BackendSpec, LaunchForm, ModelSpec};
 use super::path::{KeyPath, shown};
 use super::placeholder::Placeholder;
@@ -148,11 +148,7 @@ impl ModelReader<'_> {
         let brings_launch = LAUNCH_KEYS[..3].iter().any(|key| own.contains_key(*key));
         if table.is_none() && !brings_launch {
             if !model_type.is_empty() {
-                self.warnings.push(format!(
-                    "{}: there is no backend '{}'; this model cannot be loaded",
-                    at.key("type"),
-                    shown(model_type)
-                ));
+                self.no_backend(at.key("type"), model_type, &below);
             }
             return None;
         }
@@ -175,6 +171,25 @@ impl ModelReader<'_> {
         lay_over(&mut merged, &upper);
         let backend = self.backend(at.clone(), Some(below), &merged)?;
         Some(SharedBackend { spec: Arc::new(backend.spec), placeholders: backend.placeholders })
+    }
+
+    /// A type that is in no table. The Python service has always found that when the model was loaded.
+    fn no_backend(&mut self, at: KeyPath, model_type: &str, backend: &KeyPath) {
+        // a backend that was left out for its own faults is there
+        if self.faults.any(|fault| fault.starts_with(backend) || backend.starts_with(fault)) {
+            return;
+        }
+        let message = format!("there is no backend '{}'", shown(model_type));
+        match self.form {
+            Form::Seed => {
+                self.warnings.push(format!("{at}: {message}; this model cannot be loaded"));
+            }
+            Form::Extended => {
+                let tables = self.anchors.values.get("model_backends").and_then(Value::as_object);
+                let known = tables.into_iter().flatten().map(|(name, _)| name.as_str());
+                self.faults.push(at, message + &hint(model_type, known));
+            }
+        }
     }
 
     /// A request names a model: a name that two of them have would never reach the second.

@@ -5,7 +5,7 @@ use std::sync::mpsc::channel;
 use serde_json::json;
 
 use super::program::{ask, command, finish, spawn};
-use super::service::{Reply, Service, silent};
+use super::service::{Reply, Service, phi, silent, status_with};
 
 #[test]
 fn no_service_is_told_at_once() {
@@ -27,6 +27,9 @@ fn no_service_is_told_at_once() {
         assert_eq!(run.all(), (Some(1), "", told));
         let run = ask(&endpoint, &["stop-service"]);
         assert_eq!(run.all(), (Some(0), "", "Management service is not running\n"));
+        let run = ask(&endpoint, &["--json", "stop-service"]);
+        assert_eq!(run.json(), json!({"message": "Management service is not running"}));
+        assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));
         let run = ask(&endpoint, &["--json", "status"]);
         assert_eq!(run.json(), json!({"error": "Management service is not running"}));
         assert_eq!((run.code, run.stderr.as_str()), (Some(1), ""));
@@ -55,6 +58,32 @@ fn a_service_that_does_not_answer() {
         let run = ask(&service.endpoint(), &line);
         assert_eq!(run.json(), json!({"error": "Service not responding (timeout)"}));
         assert_eq!((run.code, run.stderr.as_str()), (Some(1), ""));
+    }
+}
+
+#[test]
+fn a_model_that_takes_longer_is_no_silent_service() {
+    let service = Service::start(|request| {
+        if request["command"] != "status" {
+            return Reply::Silence;
+        }
+        let mut starting = phi("starting");
+        starting["progress"] = "layer 7 of 32".into();
+        Reply::data(status_with(&json!([starting])))
+    });
+    for (line, prefix) in [
+        (["load-model", "phi"], "Error loading model"),
+        (["restart-model", "phi"], "Error restarting model"),
+        (["unload-model", "phi"], "Error unloading model"),
+    ] {
+        let mut line = line.to_vec();
+        line.extend(["--timeout", "300ms"]);
+        let reason = "not done within 300ms: phi is starting, layer 7 of 32; it goes on loading";
+        let run = ask(&service.endpoint(), &line);
+        assert_eq!(run.all(), (Some(1), "", &*format!("{prefix}: {reason}\n")), "{line:?}");
+        line.push("--json");
+        let run = ask(&service.endpoint(), &line);
+        assert_eq!((run.json(), run.code), (json!({ "error": reason }), Some(1)), "{line:?}");
     }
 }
 

@@ -88,11 +88,23 @@ pub fn finish(child: Child) -> Run {
 ///
 /// `until` ends a run that would go on: it is killed when the text was drawn.
 pub fn on_terminal(command: &mut Command, until: Option<&str>) -> (String, Option<i32>) {
+    on_terminal_of(120, command, until)
+}
+
+/// The same on a terminal of this width.
+pub fn on_terminal_of(
+    columns: u16,
+    command: &mut Command,
+    until: Option<&str>,
+) -> (String, Option<i32>) {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use rustix::termios::{Winsize, tcsetwinsize};
     let master =
         openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a terminal");
     grantpt(&master).expect("granted");
     unlockpt(&master).expect("unlocked");
+    let size = Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(&master, size).expect("sized");
     let name = ptsname(&master, Vec::new()).expect("named").into_string().expect("UTF-8");
     let slave = std::fs::OpenOptions::new().read(true).write(true).open(name).expect("opened");
     command.env("TERM", "xterm-256color");

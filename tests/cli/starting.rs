@@ -115,9 +115,56 @@ fn the_endpoint_comes_from_the_configuration_unless_it_is_named() {
     assert!(run_in(home.path(), &["status"]).stdout.starts_with("Service Status: running"));
     // a broken file keeps nobody from a service whose endpoint is named
     std::fs::write(&path, "{").expect("written");
-    assert_eq!(run_in(home.path(), &["status"]).code, Some(1));
+    let run = run_in(home.path(), &["status"]);
+    assert_eq!((run.code, run.stdout.as_str()), (Some(1), ""));
+    assert!(run.stderr.starts_with("Error: Invalid JSON in configuration file: "), "{run:?}");
+    assert!(run.stderr.ends_with("reached without the file: --endpoint ENDPOINT\n"), "{run:?}");
+    let run = run_in(home.path(), &["status", "--json"]);
+    let error = run.json()["error"].as_str().expect("a text").to_owned();
+    assert!(error.starts_with("Invalid JSON") && !error.contains("--endpoint"), "{run:?}");
     let run = run_in(home.path(), &["status", "--endpoint", &service.endpoint()]);
     assert!(run.stdout.starts_with("Service Status: running"), "{run:?}");
+}
+
+#[test]
+fn faults_elsewhere_in_the_configuration_keep_nobody_from_a_service() {
+    let service = answering(json!({"service_status": "running", "message": "yes"}));
+    let home = tempfile::tempdir().expect("folder");
+    let path = home.path().join("config.json");
+    let cli = service.endpoint();
+    let faulty = json!({
+        "model_backends": {"a": {"command": [], "restart": {"jitter": 7}}},
+        "endpoints": {"client_handshake": "nowhere", "cli_management": cli}
+    });
+    std::fs::write(&path, faulty.to_string()).expect("written");
+    let told = format!(
+        "Warning: Configuration {} has 3 faults; only its endpoint is used ('symphony config check' tells them)\n",
+        path.display()
+    );
+    for line in [&["status"][..], &["load", "m"], &["stop-service"], &["status", "--json"]] {
+        let run = run_in(home.path(), line);
+        assert_eq!((run.code, run.stderr.as_str()), (Some(0), told.as_str()), "{line:?}");
+    }
+    assert_eq!(run_in(home.path(), &["start-service"]).code, Some(1), "nothing is started so");
+}
+
+#[test]
+fn an_endpoint_that_may_have_been_meant_otherwise_is_not_guessed() {
+    let home = tempfile::tempdir().expect("folder");
+    let texts = [
+        "endpoints = 7",
+        "[endpoints]\ncli_management = \"nowhere\"",
+        "[endpoints]\ncli_managment = \"ipc:///tmp/x\"",
+        "[endpoint]\ncli_management = \"ipc:///tmp/x\"",
+    ];
+    for text in texts {
+        std::fs::create_dir_all(home.path().join("config")).expect("made");
+        std::fs::write(home.path().join("config/symphony.toml"), text).expect("written");
+        let run = run_in(home.path(), &["status"]);
+        assert_eq!((run.code, run.stdout.as_str()), (Some(1), ""), "{text}");
+        assert!(run.stderr.contains("has 1 fault:\n  endpoint"), "{text}: {run:?}");
+        assert!(run.stderr.contains("--endpoint ENDPOINT"), "{text}: {run:?}");
+    }
 }
 
 #[test]

@@ -20,8 +20,8 @@ fn status_lists_models_under_each_other() {
     let service = answering(status_with(&json!([phi("ready")])));
     let run = ask(&service.endpoint(), &["ps"]);
     let text = "Service Status: running\nClient Endpoint: ipc:///tmp/i\nCLI Endpoint: ipc:///tmp/c\n\n\
-                NAME  TYPE  STATE  UPTIME  RESTARTS  ENDPOINT\n\
-                phi   t     ready  1h 01m  2         ipc:///tmp/m\n";
+                NAME  TYPE  STATE  UPTIME  RESTARTS  ENDPOINT      PID\n\
+                phi   t     ready  1h 01m  2         ipc:///tmp/m  -\n";
     assert_eq!(run.all(), (Some(0), text, ""));
 }
 
@@ -45,7 +45,7 @@ fn status_of_an_older_service() {
     let service = answering(status_with(&models));
     let run = ask(&service.endpoint(), &["status"]);
     assert!(
-        run.stdout.contains("phi   t     running  5s      -         ipc:///tmp/m\n"),
+        run.stdout.contains("phi   t     running  5s      -         ipc:///tmp/m  1\n"),
         "{run:?}"
     );
 }

@@ -4,7 +4,7 @@ use std::sync::mpsc::channel;
 
 use serde_json::json;
 
-use super::program::{ask, command, on_terminal};
+use super::program::{ask, command, on_terminal, on_terminal_of};
 use super::service::{Reply, Service, answering, phi, refusing, silent, status_with};
 
 #[test]
@@ -25,6 +25,19 @@ fn colours_on_a_terminal_unless_no_color() {
     assert!(drawn(Some("")).0.contains('\u{1b}'), "an empty NO_COLOR does not count");
     let (text, _) = drawn(Some("1"));
     assert!(text.contains("ready") && !text.contains('\u{1b}'), "{text:?}");
+}
+
+#[test]
+fn pids_stand_behind_the_table_where_the_terminal_is_wide_enough() {
+    let service = answering(status_with(&json!([phi("ready")])));
+    let home = tempfile::tempdir().expect("folder");
+    for (columns, shows) in [(80, true), (54, true), (53, false)] {
+        let mut command = command(home.path());
+        command.args(["--endpoint", &service.endpoint(), "status"]).env("NO_COLOR", "1");
+        let (text, code) = on_terminal_of(columns, &mut command, None);
+        assert!(text.contains("ENDPOINT") && code == Some(0), "{text:?}");
+        assert_eq!(text.contains("PID"), shows, "{columns}: {text}");
+    }
 }
 
 #[test]

@@ -20,6 +20,13 @@ fn wrong_usage_is_2() {
 }
 
 #[test]
+fn the_demo_has_no_json() {
+    let run = run(&["demo", "--json"]);
+    assert_eq!((run.code, run.stderr.as_str()), (Some(2), ""));
+    assert!(run.json()["error"].as_str().is_some_and(|text| text.contains("--json")), "{run:?}");
+}
+
+#[test]
 fn help_and_version() {
     let run = run(&["--help"]);
     assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));

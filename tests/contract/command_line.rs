@@ -21,10 +21,14 @@ fn status_is_told_as_the_contract_has_it() {
     let table = run.stdout.strip_prefix(&head).expect("the same head");
     let rows: Vec<Vec<&str>> =
         table.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(rows[0], ["NAME", "TYPE", "STATE", "UPTIME", "RESTARTS", "ENDPOINT"]);
+    assert_eq!(rows[0], ["NAME", "TYPE", "STATE", "UPTIME", "RESTARTS", "ENDPOINT", "PID"]);
     let endpoint = loaded["endpoint"].as_str().expect("text");
-    let [name, kind, state, _uptime, restarts, told] = rows[1][..] else { panic!("{table}") };
+    let pid = loaded["pid"].to_string();
+    let [name, kind, state, _uptime, restarts, told, process] = rows[1][..] else {
+        panic!("{table}")
+    };
     assert_eq!([name, kind, state, restarts, told], ["tiny", "fake", "ready", "0", endpoint]);
+    assert_eq!(process, pid);
     assert_eq!(rows.len(), 2);
     assert!(place.run(&["status", "--all"]).stdout.contains("\nother"));
     service.stop();
@@ -59,7 +63,12 @@ fn load_unload_and_restart() {
         "{run:?}"
     );
     let run = place.run(&["load", "slow", "--timeout", "200ms"]);
-    assert_eq!(run.all(), (Some(1), "", "Service not responding (timeout)\n"));
+    let told = "Error loading model: not done within 200ms: slow is starting";
+    assert_eq!((run.code, run.stdout.as_str()), (Some(1), ""));
+    assert!(
+        run.stderr.starts_with(told) && run.stderr.ends_with("it goes on loading\n"),
+        "{run:?}"
+    );
     for line in [&["unload-model", "slow"][..], &["unload", "tiny"]] {
         assert_eq!(place.run(line).all(), (Some(0), "Model unloaded successfully\n", ""));
     }

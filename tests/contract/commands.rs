@@ -222,7 +222,6 @@ fn every_error_text_of_the_table() {
         json!({"name": "Llama", "fullname": "org/Llama-3", "type": "fake"}),
         json!({"name": "Phi", "type": "fake"}),
         json!({"name": "PHI", "type": "fake"}),
-        json!({"name": "orphan", "type": "T"}),
         json!({"name": "lost", "type": "script"}),
     ]);
     configuration["model_backends"]["script"] = json!("lost.py");
@@ -245,11 +244,6 @@ fn every_error_text_of_the_table() {
         ("restart-model", json!({"model_name": "x"}), unknown),
         ("load-model", json!({"model_name": "llama"}), one),
         ("load-model", json!({"model_name": "phi"}), two),
-        (
-            "load-model",
-            json!({"model_name": "orphan"}),
-            "Backend for model type 'T' not configured",
-        ),
         ("load-model", json!({"model_name": "lost"}), &missing),
         ("unload-model", json!({"model_name": "x"}), "Model x not found"),
         ("unload-model", json!({"model_name": "Llama"}), "Model Llama not found"),

@@ -192,3 +192,55 @@ fn config_check_tells_all_faults_or_what_counts_and_from_where() {
     let schema = place.run(&["config", "schema"]).json();
     assert!(schema["properties"]["supported_models"].is_object(), "{schema}");
 }
+
+#[test]
+fn config_check_warns_of_what_would_make_a_start_fail() {
+    let place = Place::new();
+    let plain_file = place.write("plain-file", "");
+    place.write("scripts/here.py", "");
+    let command = |program: &str| json!([program, "--ipc-endpoint", "{endpoint}", "{path}"]);
+    let model = |name: &str, program: &str, path: &str| json!({"name": name, "type": name, "command": command(program), "path": path});
+    let mut configuration = place.configuration(vec![
+        model("good", "sh", "/"),
+        model("nowhere", "no-such-program", "/"),
+        model("plain", plain_file.to_str().expect("UTF-8"), "/"),
+        model("empty", "sh", "/no/such/model.gguf"),
+        model("hub", "sh", "org/model"),
+        json!({"name": "lost-1", "type": "lost"}),
+        json!({"name": "lost-2", "type": "lost"}),
+        json!({"name": "here", "type": "here"}),
+        json!({"name": "homeless", "type": "here", "working_dir": "no-folder"}),
+    ]);
+    configuration["model_backends"]["lost"] = json!("lost.py");
+    configuration["model_backends"]["here"] = json!("here.py");
+    configuration["backend_path"] = json!("scripts");
+    configuration["service"]["interpreter"] = json!("sh");
+    place.configure(&configuration);
+    let run = place.run(&["--json", "config", "check"]);
+    assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{run:?}");
+    let expected = [
+        "model nowhere: cannot execute no-such-program: No such file".to_owned(),
+        format!("model plain: cannot execute {}: Permission denied", plain_file.display()),
+        "model empty: its path /no/such/model.gguf does not exist".to_owned(),
+        format!(
+            "models lost-1, lost-2: Backend script not found: {}",
+            place.text("scripts/lost.py")
+        ),
+        format!(
+            "model homeless: cannot execute sh: working directory {}: No such file",
+            place.text("no-folder")
+        ),
+    ];
+    let report = run.json();
+    let told = report["warnings"].as_array().expect("a list");
+    assert_eq!(told.len(), expected.len(), "{told:#?}");
+    for (told, expected) in told.iter().zip(&expected) {
+        assert!(told.as_str().is_some_and(|told| told.starts_with(expected)), "{told} {expected}");
+    }
+    // for people after all the values, where they are seen
+    let run = place.run(&["config", "check"]);
+    assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{run:?}");
+    let lines: Vec<_> = run.stdout.lines().rev().take(expected.len()).collect();
+    assert!(lines.iter().all(|line| line.starts_with("# warning: model")), "{run:?}");
+    assert!(!place.run(&["config", "show"]).stdout.contains("# warning"));
+}

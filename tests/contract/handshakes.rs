@@ -77,10 +77,11 @@ fn with_a_model_it_is_loaded_and_its_endpoint_told() {
 #[test]
 fn a_model_that_cannot_be_had_is_answered_with_the_reason() {
     let parking = json!({"restart": {"fatal_codes": [3]}});
-    let (place, mut service) = service_with(vec![
-        fake_with("parked", &["--exit-before-ready", "--exit-code", "3"], parking),
-        json!({"name": "orphan", "type": "T"}),
-    ]);
+    let (place, mut service) = service_with(vec![fake_with(
+        "parked",
+        &["--exit-before-ready", "--exit-code", "3"],
+        parking,
+    )]);
     let client = service.client();
     let refused = |name: &str| {
         let response = client.handshake(Some(name));
@@ -89,7 +90,6 @@ fn a_model_that_cannot_be_had_is_answered_with_the_reason() {
     };
     assert_eq!(refused("x"), "Unknown model 'x' - not found in configuration");
     assert!(refused("PARKED").ends_with("Do you mean: parked?"));
-    assert_eq!(refused("orphan"), "Backend for model type 'T' not configured");
     assert!(refused("parked").contains("exit code 3 is listed as fatal"));
     let before = service.model_becomes("parked", "parked");
     // clients ask again and again: that must not start what was given up

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Place, fake};
+use crate::support::{Place, fake, fake_with};
 
 #[test]
 fn lines_follow_the_configured_pattern() {
@@ -76,4 +76,18 @@ fn json_lines_are_objects() {
     );
     let output = lines.iter().find(|line| line["message"] == format!("[tiny] pid {pid}").as_str());
     assert_eq!(output.expect("told")["name"], "symphony-backend");
+}
+
+#[test]
+fn a_stop_while_models_start_is_no_error_in_the_log() {
+    let slow = |name| fake_with(name, &["--load-time", "1h"], json!({"autostart": true}));
+    let place = Place::with_models(vec![slow("first"), slow("second")]);
+    let mut service = place.serve(&[]);
+    for name in ["first", "second"] {
+        service.model_becomes(name, "starting");
+    }
+    service.stop();
+    assert!(service.log().contains("autostart was stopped"), "{}", service.log());
+    assert!(!service.log().contains("ERROR"), "{}", service.log());
+    place.assert_nothing_left();
 }

@@ -108,6 +108,10 @@ fn the_command_line_tells_the_difference() {
                 Takes effect when the service is restarted: service.spawns_at_once\n\
                 Unchanged models: 2\n";
     assert_eq!(run.all(), (Some(0), told, ""));
+    let line = service.logs("configuration reloaded: ");
+    let told = "added fresh; changed told, edited (restart needed); removed gone; applied logging.level; \
+                at the next start of the service service.spawns_at_once; 2 models unchanged";
+    assert!(line.ends_with(told), "{line}");
     service.stop();
 }
 
@@ -119,11 +123,12 @@ fn a_bad_file_changes_nothing_and_all_its_faults_are_told() {
         fake("kept", &[]),
         fake_with("told", &[], json!({"health": {"every": "soon"}})),
         json!({"name": "", "type": "fake"}),
+        json!({"name": "lost", "type": "fack"}),
     ]);
     faulty["servce"] = json!({});
     place.configure(&faulty);
     let error = service.cli().error("reload", json!({}));
-    for fault in ["health.every", "name", "servce"] {
+    for fault in ["health.every", "name", "servce", "did you mean 'fake'"] {
         assert!(error.contains(fault), "{fault}: {error}");
     }
     let run = place.run(&["reload", "--endpoint", &place.cli_endpoint()]);

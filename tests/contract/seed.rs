@@ -107,10 +107,12 @@ fn keys_of_the_seed_form_that_nobody_knows_are_warnings() {
     let arguments = said(&lines, "arg");
     assert_eq!(Value::from(arguments[2..].to_vec()), json!(["--ipc-endpoint", endpoint]));
     assert!(said(&lines, "env").contains(&"PIE_MODEL_NAME=plain"), "{lines:#?}");
-    assert_eq!(
-        service.cli().error("load-model", json!({"model_name": "lost"})),
-        "Backend for model type 'gone' not configured"
-    );
+    let missing = "Backend for model type 'gone' not configured";
+    let mut cli = service.cli();
+    for command in ["load-model", "restart-model"] {
+        assert_eq!(cli.error(command, json!({"model_name": "lost"})), missing, "{command}");
+    }
+    assert_eq!(service.client().handshake(Some("lost")).error, missing);
     service.stop();
     place.assert_nothing_left();
 }

@@ -125,15 +125,27 @@ fn the_status_is_watched() {
 
 #[test]
 fn a_stream_whose_service_ends_tells_it_and_ends() {
-    let (place, mut service) = service_with(Vec::new());
-    let mut streams =
-        [&["events", "-f"][..], &["status", "-w"]].map(|line| Stream::start(&place, line));
+    let (place, mut service) = service_with(vec![fake("tiny", &["--print-args"])]);
+    service.load("tiny");
+    let lines = [
+        &["events", "-f"][..],
+        &["logs", "-f"],
+        &["logs", "-f", "tiny"],
+        &["--json", "logs", "-f", "tiny"],
+    ];
+    let mut streams = lines.map(|line| Stream::start(&place, line));
+    let mut watch = Stream::start(&place, &["status", "-w"]);
     streams[0].says("service_started");
-    streams[1].says("No models currently loaded");
+    streams[1..].iter_mut().for_each(|stream| drop(stream.says("ready")));
+    watch.says("tiny");
     service.stop();
     for mut stream in streams {
         let run = finish(stream.child.take().expect("running"));
-        assert_eq!(run.code, Some(1), "{run:?}");
-        assert!(!run.stderr.is_empty() && !run.stderr.contains("panicked"), "{run:?}");
+        assert_eq!(run.code, Some(0), "{run:?}");
+        assert!(run.stderr.starts_with("Management service "), "{run:?}");
+        assert_eq!(run.stderr.lines().count(), 1, "{run:?}");
     }
+    let run = finish(watch.child.take().expect("running"));
+    assert_eq!(run.code, Some(1), "{run:?}");
+    assert!(!run.stderr.is_empty() && !run.stderr.contains("panicked"), "{run:?}");
 }

@@ -144,8 +144,8 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     (
         "signal_hook",
         &[
-            "src/cli/commands/demo.rs",
             "src/cli/early_stop.rs",
+            "src/cli/interruption.rs",
             "src/engine/serve.rs",
             "src/launcher/",
         ],
@@ -186,6 +186,7 @@ const PARTS: &[(&str, &[&str])] = &[
             "src/cli/commands/demo.rs",
             "src/cli/daemon.rs",
             "src/cli/exec_shim.rs",
+            "src/cli/interruption.rs",
             "src/engine/mod.rs",
             "src/launcher/local/",
             "src/settings/sources.rs",

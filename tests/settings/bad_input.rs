@@ -158,9 +158,19 @@ fn what_is_no_regular_file_is_not_opened() {
 }
 
 #[test]
-fn syntax_faults_name_the_line() {
-    let error = toml("[logging]\nlevel = \n").load().expect_err("no TOML").to_string();
-    assert!(error.starts_with("Invalid TOML in configuration file: line 2: "), "{error}");
+fn syntax_faults_name_the_file_and_the_line() {
+    for (name, text, place) in [
+        ("c.toml", &b"[logging]\nlevel = \n"[..], "line 2: "),
+        ("c.toml", b"[logging]\nlevel = '\xff'", "line 2: is not UTF-8"),
+        ("c.json", b"{\n\"a\": \"\xff\"}", "line 2: is not UTF-8"),
+    ] {
+        let world = World::new().with_file(name, text);
+        let error = world.load().expect_err("cannot be parsed").to_string();
+        let format = if name == "c.toml" { "TOML" } else { "JSON" };
+        let file = world.path().join(name);
+        let told = format!("Invalid {format} in configuration file: {}: {place}", file.display());
+        assert!(error.starts_with(&told), "{error}");
+    }
     assert!(json("[1]").faults()[0].starts_with("configuration: expected a table"));
 }
 

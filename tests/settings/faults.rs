@@ -301,3 +301,24 @@ fn a_fault_laid_over_by_a_model_is_told_where_it_stands() {
         ["model_backends.x.restart.backoff_max: a duration needs a unit, as in '1s' or '1ms'"]
     );
 }
+
+#[test]
+fn a_type_without_backend_names_the_nearest_one() {
+    let models = "[[supported_models]]\nname = 'm'\ntype = 'ggfu'\n[[supported_models]]\nname = 'n'\ntype = 'else'\n";
+    let faults = toml(&format!("[model_backends.gguf]\nembedded = true\n{models}")).faults();
+    assert_eq!(
+        faults,
+        [
+            "supported_models[0].type: there is no backend 'ggfu', did you mean 'gguf'?",
+            "supported_models[1].type: there is no backend 'else'"
+        ]
+    );
+    // a model with a launch of its own needs none
+    assert!(toml(&models.replace("type", "command = ['x']\ntype")).load().is_ok());
+    // a backend with faults is there
+    for faulty in ["ggfu = 7\nelse.embedded = true", "ggfu = {}\nelse.embedded = true"] {
+        let faults = toml(&format!("[model_backends]\n{faulty}\n{models}")).faults();
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert!(faults[0].starts_with("model_backends.ggfu"), "{faults:?}");
+    }
+}

@@ -142,10 +142,15 @@ fn the_texts_of_the_contract() {
         world.load().expect_err("missing").to_string(),
         "Configuration file not found at gone.json"
     );
-    let error = json("{ \"a\": }").load().expect_err("no JSON");
+    let world = json("{ \"a\": }");
+    let error = world.load().expect_err("no JSON");
     assert!(matches!(error, SettingsError::InvalidJson { .. }));
+    let file = world.path().join("config.json");
     assert_eq!(
         error.to_string(),
-        "Invalid JSON in configuration file: expected value at line 1 column 8"
+        format!(
+            "Invalid JSON in configuration file: {}: expected value at line 1 column 8",
+            file.display()
+        )
     );
 }

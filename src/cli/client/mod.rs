@@ -28,6 +28,9 @@ pub enum ClientError {
     /// No answer in time.
     #[error("Service not responding (timeout)")]
     Timeout,
+    /// No answer in time from a service that answers other questions: what is waited for takes longer.
+    #[error("{0}")]
+    Unfinished(String),
     /// The service answered that it cannot; its own words.
     #[error("{0}")]
     Refused(String),

@@ -4,26 +4,29 @@ use crate::cli::args::ConfigCommand;
 use crate::cli::configuration::{self, Request, ServiceFlags};
 use crate::cli::error::CliError;
 use crate::cli::session::Session;
-use crate::settings;
+use crate::settings::{self, Effective};
 use crate::telemetry::escape::printable;
 
 /// Shows what takes effect, or the schema of the file.
 pub fn run(command: &ConfigCommand, session: &Session) -> Result<(), CliError> {
+    let flags = ServiceFlags::default();
     match command {
         ConfigCommand::Check { file: Some(file) } => {
-            let flags = ServiceFlags::default();
-            effective(&Request { config: Some(file.clone()), flags }, session)
+            let request = Request { config: Some(file.clone()), flags };
+            show(&configuration::checked(&request)?, session)
         }
-        ConfigCommand::Check { file: None } | ConfigCommand::Show => {
-            effective(&session.configuration(&ServiceFlags::default()), session)
+        ConfigCommand::Check { file: None } => {
+            show(&configuration::checked(&session.configuration(&flags))?, session)
+        }
+        ConfigCommand::Show => {
+            show(&configuration::effective(&session.configuration(&flags))?, session)
         }
         // JSON with and without --json: a schema has no other form
         ConfigCommand::Schema => session.output.line(format!("{:#}", settings::schema())),
     }
 }
 
-fn effective(request: &Request, session: &Session) -> Result<(), CliError> {
-    let effective = configuration::effective(request)?;
+fn show(effective: &Effective, session: &Session) -> Result<(), CliError> {
     if session.output.is_json() {
         session.output.line(effective.to_json())
     } else {

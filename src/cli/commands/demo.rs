@@ -8,8 +8,6 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 
 use super::{events, tree};
 use crate::cli::args::DemoArgs;
@@ -18,6 +16,7 @@ use crate::cli::client::{Client, ClientError};
 use crate::cli::configuration::{self, Request, ServiceFlags};
 use crate::cli::daemon::{self, Started};
 use crate::cli::error::CliError;
+use crate::cli::interruption::Interruption;
 use crate::cli::session::Session;
 use crate::clock::Clock;
 use crate::events::messages::{EventPage, LifecycleEvent};
@@ -31,7 +30,26 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs the demo.
 pub fn run(args: &DemoArgs, session: &Session) -> Result<ExitCode, CliError> {
-    let stage = Stage::build()?;
+    if session.output.is_json() {
+        let text = "the demo is told to people; it has no form for --json";
+        return Err(CliError::Usage(text.into()));
+    }
+    let (random, ..) = uuid::Uuid::new_v4().as_fields();
+    let folder = std::env::temp_dir().join(format!("symphony-demo-{random:08x}"));
+    // `--keep` means a demo that came to its end: until then Ctrl-C takes everything away
+    let interruption = Interruption::listen(&folder)?;
+    let outcome = play(args, folder, &interruption, session);
+    interruption.give_way();
+    outcome
+}
+
+fn play(
+    args: &DemoArgs,
+    folder: PathBuf,
+    interruption: &Interruption,
+    session: &Session,
+) -> Result<ExitCode, CliError> {
+    let stage = Stage::build(folder, interruption)?;
     let shown = show(&stage, session);
     if args.keep && shown.is_ok() {
         session.output.line(format!(
@@ -43,6 +61,7 @@ pub fn run(args: &DemoArgs, session: &Session) -> Result<ExitCode, CliError> {
         return Ok(ExitCode::SUCCESS);
     }
     let struck = stage.strike();
+    interruption.give_way();
     shown?;
     struck?;
     session.output.line("\nStopped; no process, socket or file is left.")?;
@@ -57,21 +76,15 @@ struct Stage {
 }
 
 impl Stage {
-    fn build() -> Result<Self, CliError> {
-        let (random, ..) = uuid::Uuid::new_v4().as_fields();
-        let folder = std::env::temp_dir().join(format!("symphony-demo-{random:08x}"));
-        let failed = |error: std::io::Error| {
-            CliError::Failed(format!("cannot write to {}: {error}", folder.display()))
-        };
-        fs::DirBuilder::new().mode(0o700).create(&folder).map_err(failed)?;
-        clean_up_on_signals(&folder)?;
-        let config = folder.join("symphony.json");
-        let built = fs::write(&config, format!("{:#}", configuration_of(&folder)))
-            .map_err(failed)
-            .and_then(|()| start(config));
-        match built {
+    fn build(folder: PathBuf, interruption: &Interruption) -> Result<Self, CliError> {
+        match interruption
+            .making(|| make_folder(&folder))
+            .and_then(|config| start(config, interruption))
+        {
             Ok((endpoint, pid)) => Ok(Self { folder, endpoint, pid }),
             Err(error) => {
+                // an interrupted service ends, too: that is no failure of its start
+                interruption.give_way();
                 // made a moment ago by us alone
                 let _ = fs::remove_dir_all(&folder);
                 Err(error)
@@ -107,41 +120,14 @@ impl Stage {
     }
 }
 
-/// From now on Ctrl-C takes the service and the folder away before this process ends. `--keep` means a demo that came
-/// to its end.
-///
-/// A thread of its own: the demo waits in many places, and none of them knows of signals.
-fn clean_up_on_signals(folder: &Path) -> Result<(), CliError> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
-        .map_err(|error| CliError::Failed(format!("cannot listen to signals: {error}")))?;
-    let folder = folder.to_owned();
-    let clean_up = move || {
-        let Some(signal) = signals.forever().next() else { return };
-        let endpoint = format!("ipc://{}", folder.join(CLI_SOCKET).display());
-        let clock = Clock::start();
-        // a service that is just starting answers in a moment, or has no socket because there is none
-        while clock.now().since_origin() < limits::DEMO_CLEAN_UP {
-            let asked = Client::connect(&endpoint)
-                .and_then(|client| client.ask("stop-service", json!({}), limits::CLI_PATIENCE));
-            let gone = !folder.join(CLI_SOCKET).exists();
-            if asked.is_err() && gone && clock.now().since_origin() > limits::DEMO_STARTING {
-                break;
-            }
-            std::thread::park_timeout(limits::DAEMON_CHECK_EVERY);
-        }
-        // made by this demo alone
-        let _ = fs::remove_dir_all(&folder);
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "a signal ends the process; nothing is left to drop"
-        )]
-        std::process::exit(128 + signal);
-    };
-    std::thread::Builder::new()
-        .name("demo-signals".to_owned())
-        .spawn(clean_up)
-        .map(drop)
-        .map_err(|error| CliError::Failed(format!("cannot listen to signals: {error}")))
+/// Makes the private folder and the configuration in it.
+fn make_folder(folder: &Path) -> Result<PathBuf, CliError> {
+    let config = folder.join("symphony.json");
+    let made = fs::DirBuilder::new().mode(0o700).create(folder);
+    made.and_then(|()| fs::write(&config, format!("{:#}", configuration_of(folder)))).map_err(
+        |error| CliError::Failed(format!("cannot write to {}: {error}", folder.display())),
+    )?;
+    Ok(config)
 }
 
 fn configuration_of(folder: &Path) -> Value {
@@ -161,11 +147,16 @@ fn configuration_of(folder: &Path) -> Value {
     })
 }
 
-fn start(config: PathBuf) -> Result<(String, u64), CliError> {
+fn start(config: PathBuf, interruption: &Interruption) -> Result<(String, u64), CliError> {
     let request = Request { config: Some(config), flags: ServiceFlags::default() };
     let settings = configuration::load(&request)?;
     let endpoint = settings.endpoints.cli_management.clone();
-    match daemon::start(&settings, &request, PATIENCE)? {
+    let launched = interruption.making(|| {
+        let launched = daemon::launch(&settings, &request)?;
+        interruption.service_is(launched.pid());
+        Ok::<_, CliError>(launched)
+    })?;
+    match launched.wait_until_ready(&settings, PATIENCE)? {
         Started::Ready { pid } => Ok((endpoint, pid)),
         Started::Already => Err(CliError::Failed("the private folder is in use".to_owned())),
     }

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::cli::args::EventsArgs;
 use crate::cli::error::CliError;
+use crate::cli::follow;
 use crate::cli::models::state_style;
 use crate::cli::output::Output;
 use crate::cli::session::Session;
@@ -18,7 +19,11 @@ pub fn run(args: &EventsArgs, session: &Session) -> Result<(), CliError> {
     let mut since = 0;
     let mut first = true;
     loop {
-        let answer = client.ask("events", json!({ "since": since }), session.patience())?;
+        let answer = match client.ask("events", json!({ "since": since }), session.patience()) {
+            Ok(answer) => answer,
+            Err(error) if first => return Err(error.into()),
+            Err(error) => return follow::end(error.into(), &session.output),
+        };
         let page: EventPage = answer.parse()?;
         if session.output.is_json() {
             if first || !page.events.is_empty() {

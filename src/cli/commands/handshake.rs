@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::cli::args::HandshakeArgs;
 use crate::cli::client::{Client, ClientError, listener::Listener, wire::Wire};
 use crate::cli::error::CliError;
+use crate::cli::overdue;
 use crate::cli::session::Session;
 use crate::limits;
 use crate::protocols::handshake::{Request, Response};
@@ -13,11 +14,20 @@ use crate::telemetry::escape::{one_line, printable};
 
 /// Asks the client socket; the management socket tells where that is.
 pub fn run(args: &HandshakeArgs, session: &Session) -> Result<(), CliError> {
-    let status = session.ask("status", json!({}))?.value();
+    let management = session.endpoint()?;
+    let client = Client::connect(&management)?;
+    let status = client.ask("status", json!({}), session.patience())?.value();
     let endpoint = status["client_endpoint"]
         .as_str()
         .ok_or_else(|| ClientError::Malformed("status has no client_endpoint".into()))?;
-    let response = exchange(endpoint, args.model.as_deref(), session)?;
+    let response = exchange(endpoint, args.model.as_deref(), session).map_err(|error| {
+        match (error, &args.model) {
+            (ClientError::Timeout, Some(model)) => {
+                overdue::reason(&management, model, session.load_patience())
+            }
+            (other, _) => other,
+        }
+    })?;
     if !response.error.is_empty() {
         return Err(ClientError::Refused(response.error).into());
     }

@@ -7,6 +7,7 @@ use crate::cli::client::reply::Answer;
 use crate::cli::client::{Client, ClientError};
 use crate::cli::error::{Action, CliError};
 use crate::cli::models::shown;
+use crate::cli::overdue;
 use crate::cli::progress;
 use crate::cli::session::Session;
 
@@ -36,7 +37,10 @@ pub fn ask(
         let client = Client::connect(&endpoint)?;
         let pending = client.send(command, params)?;
         let patience = session.load_patience();
-        progress::wait(&client, &pending, model, &endpoint, patience, &session.output)
+        match progress::wait(&client, &pending, model, &endpoint, patience, &session.output) {
+            Err(ClientError::Timeout) => Err(overdue::reason(&endpoint, model, patience)),
+            outcome => outcome,
+        }
     };
     exchange().map_err(|error| action.error(error))
 }

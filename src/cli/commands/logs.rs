@@ -6,6 +6,7 @@ use crate::cli::args::LogsArgs;
 use crate::cli::client::reply::Answer;
 use crate::cli::client::{Client, ClientError};
 use crate::cli::error::CliError;
+use crate::cli::follow;
 use crate::cli::models::ModelLine;
 use crate::cli::output::Output;
 use crate::cli::session::Session;
@@ -26,21 +27,34 @@ pub fn run(args: &LogsArgs, session: &Session) -> Result<(), CliError> {
     let client = session.connect()?;
     let mut readers: Vec<Reader> =
         args.name.iter().map(|name| Reader { model: name.clone(), offset: None }).collect();
+    look(&client, &mut readers, args, session)?;
+    if readers.is_empty() && !args.follow && !session.output.is_json() {
+        session.output.note("No models currently loaded");
+    }
+    if !args.follow {
+        return Ok(());
+    }
     loop {
-        if args.name.is_none() {
-            find_models(&client, &mut readers, session)?;
-        }
-        if readers.is_empty() && !args.follow && !session.output.is_json() {
-            session.output.note("No models currently loaded");
-        }
-        match &args.name {
-            Some(_) => show_one(&client, &mut readers, args, session)?,
-            None => show_all(&client, &mut readers, args, session)?,
-        }
-        if !args.follow {
-            return Ok(());
-        }
         session.output.pause(limits::CLI_FOLLOW_EVERY)?;
+        if let Err(error) = look(&client, &mut readers, args, session) {
+            return follow::end(error, &session.output);
+        }
+    }
+}
+
+/// Shows what was written since the last look.
+fn look(
+    client: &Client,
+    readers: &mut Vec<Reader>,
+    args: &LogsArgs,
+    session: &Session,
+) -> Result<(), CliError> {
+    match &args.name {
+        Some(_) => show_one(client, readers, args, session),
+        None => {
+            find_models(client, readers, session)?;
+            show_all(client, readers, args, session)
+        }
     }
 }
 

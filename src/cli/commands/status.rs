@@ -104,8 +104,8 @@ mod tests {
         assert_eq!(
             shown_by(ready, false),
             format!(
-                "{HEAD}NAME  TYPE  STATE  UPTIME  RESTARTS  ENDPOINT\n\
-                 phi   t     ready  5s      1         ipc:///tmp/m"
+                "{HEAD}NAME  TYPE  STATE  UPTIME  RESTARTS  ENDPOINT      PID\n\
+                 phi   t     ready  5s      1         ipc:///tmp/m  -"
             )
         );
     }

@@ -39,9 +39,18 @@ use actix::Recipient;
 use self::machine::Machine;
 use self::output::{OutputHandle, OutputOrder, OutputThread};
 use self::spawner::{Order, Spawner, SpawnerHandle};
-use super::{GroupSignal, InstanceRecord, Launcher, Report, SpawnOrder, TailOrder};
+use super::{
+    GroupSignal, InstanceRecord, Launcher, ProcessCommand, Report, SpawnError, SpawnOrder,
+    TailOrder,
+};
 use crate::ids::{InstanceId, ProcessKey};
 use crate::limits;
+
+/// What keeps a process of this command from being started on this machine now: a program that is not found or may not be
+/// executed, a working directory that is not there. Starts nothing; may wait for a slow disk.
+pub fn obstacle(command: &ProcessCommand) -> Option<SpawnError> {
+    start::obstacle(command)
+}
 
 /// How a [`LocalLauncher`] works.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
@@ -59,17 +59,7 @@ pub(super) fn start(order: SpawnOrder, machine: &Machine) -> Result<Started, Spa
 }
 
 fn try_start(order: SpawnOrder, machine: &Machine) -> Result<Started, Fault> {
-    let command = &order.command;
-    if let Some(folder) = &command.working_dir {
-        check_working_dir(folder)
-            .map_err(Fault::at(format!("working directory {}", folder.display())))?;
-    }
-    let program = program::resolve(
-        &command.program,
-        command.working_dir.as_deref(),
-        search_path(command).as_deref(),
-    )
-    .map_err(|error| Fault { stage: None, error })?;
+    let program = locate(&order.command)?;
     let at_log = || format!("log file {}", order.log_path.display());
     let log = log_file::open(&order.log_path).map_err(Fault::at(at_log()))?;
     let log_start = log.metadata().map_err(Fault::at(at_log()))?.len();
@@ -126,6 +116,24 @@ fn try_start(order: SpawnOrder, machine: &Machine) -> Result<Started, Fault> {
         notify_path,
     };
     Ok(Started { child, ready, follow })
+}
+
+/// What keeps a process of this command from being started, as far as files tell it. Starts nothing.
+pub(super) fn obstacle(command: &ProcessCommand) -> Option<SpawnError> {
+    let program = command.program.to_string_lossy();
+    let fault = locate(command).err()?;
+    Some(spawn_error(&program, fault.stage.as_deref(), &fault.error))
+}
+
+/// The program of a command, as an absolute path; its working directory is there.
+fn locate(command: &ProcessCommand) -> Result<PathBuf, Fault> {
+    if let Some(folder) = &command.working_dir {
+        check_working_dir(folder)
+            .map_err(Fault::at(format!("working directory {}", folder.display())))?;
+    }
+    let folder = command.working_dir.as_deref();
+    program::resolve(&command.program, folder, search_path(command).as_deref())
+        .map_err(|error| Fault { stage: None, error })
 }
 
 /// The kernel's own error would not say whether the folder or the program is missing.
