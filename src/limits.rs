@@ -218,6 +218,8 @@ pub const NOTIFY_BURST: usize = 64;
 pub const NOTIFY_PAUSE: Duration = Duration::from_millis(10);
 /// Progress words of one loading process are passed on this often at most.
 pub const NOTIFY_STATUS_EVERY: Duration = Duration::from_millis(200);
+/// Requests for a reload that wait for the one under way; they share the next reading. As many as fit into the queue to the main loop.
+pub const RELOAD_ASKERS: usize = 64;
 /// Headers of an HTTP answer to a probe.
 pub const PROBE_HEADERS: usize = 100;
 /// How long the end of the prober may take.
