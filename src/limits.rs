@@ -222,6 +222,9 @@ pub const NOTIFY_STATUS_EVERY: Duration = Duration::from_millis(200);
 pub const RELOAD_ASKERS: usize = 64;
 /// Headers of an HTTP answer to a probe.
 pub const PROBE_HEADERS: usize = 100;
+/// How long a prober that crashed soon after it began rests before it asks again what was open: short against the slack that an
+/// unanswered question has, long against the cost of a crash.
+pub const PROBER_REST: Duration = Duration::from_secs(1);
 /// How long the end of the prober may take.
 pub const PROBER_END: Duration = Duration::from_secs(1);
 /// How often requests under way are counted while the service drains; they are answered in microseconds.

@@ -12,7 +12,7 @@ use std::os::unix::net::UnixDatagram;
 use backend::{Backend, FAKE, LIMIT, until};
 use rig::{Rig, SHORT, ready};
 use symphony::limits;
-use symphony::probe::{Finding, HealthQuestion, ReadySign};
+use symphony::probe::{Finding, HealthQuestion, Prober, ReadySign};
 
 /// A port that was free a moment ago.
 fn free_port() -> u16 {
@@ -149,4 +149,24 @@ async fn fake_backend_notifies_as_a_service_does() {
     while rig.next().await != ready(&[]) {}
     child.kill().expect("killed");
     child.wait().expect("reaped");
+}
+
+#[actix::test]
+async fn a_crash_of_the_prober_loses_no_readiness_channel() {
+    let mut rig = Rig::start();
+    let (reader, mut writer) = std::io::pipe().expect("pipe");
+    rig.await_ready(ReadySign::Pipe(reader.into()));
+    rig.prober.crash_for_test();
+    std::io::Write::write_all(&mut writer, b"\n").expect("somebody reads");
+    assert_eq!(rig.next().await, ready(&[]));
+
+    let (inner, outer) = UnixDatagram::pair().expect("sockets");
+    rig.await_ready(ReadySign::Notify(inner));
+    outer.send(b"STATUS=half").expect("sent");
+    assert_eq!(rig.next().await, Finding::Progress("half".into()));
+    rig.prober.crash_for_test();
+    outer.send(b"READY=1").expect("sent");
+    assert_eq!(rig.next().await, ready(&[]));
+    rig.prober.forget(&rig::key());
+    until("the closed socket", || outer.send(b"STATUS=late").is_err().then_some(()));
 }
