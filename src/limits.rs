@@ -116,6 +116,8 @@ pub const READY_ATTEMPT_MIN: Duration = Duration::from_millis(2);
 pub const READY_ATTEMPT_MAX: Duration = Duration::from_millis(250);
 /// An HTTP answer to a health or readiness probe is read up to here.
 pub const PROBE_ANSWER_BYTES: usize = 64 * 1024;
+/// How long the body of such an answer may come in after its headers: an honest one comes along with them.
+pub const PROBE_BODY: Duration = Duration::from_millis(100);
 
 /// Added to the longest stop of any instance when all are stopped: spawns under way, scheduling.
 pub const STOP_SLACK: Duration = Duration::from_secs(5);
