@@ -12,7 +12,7 @@ use actix::{Actor, ActorContext, Context, Handler, Message};
 use self::catalogue::Catalogue;
 use self::messages::{
     AskDirect, FindInstance, InstanceChanged, InstanceGone, InstanceView, ListInstances,
-    ReadyProtocols, RegistryView,
+    RegistryView,
 };
 use crate::instance::state::State;
 use crate::supervision::StopActor;
@@ -130,14 +130,6 @@ impl Handler<FindInstance> for Registry {
 
     fn handle(&mut self, FindInstance(model): FindInstance, _: &mut Self::Context) -> Self::Result {
         self.instances.iter().find(|known| known.model == model).cloned()
-    }
-}
-
-impl Handler<ReadyProtocols> for Registry {
-    type Result = Vec<String>;
-
-    fn handle(&mut self, _: ReadyProtocols, _: &mut Self::Context) -> Self::Result {
-        self.ready_protocols.clone()
     }
 }
 
