@@ -2,6 +2,8 @@
 //!
 //! [`serve`] is the whole program in one call. [`Service`] is the same inside an actix system that is there already.
 
+mod reloads;
+
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -12,6 +14,7 @@ use actix::Addr;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
+use self::reloads::Reloads;
 use crate::clock::Clock;
 use crate::events::EventLog;
 use crate::events::messages::Record;
@@ -32,7 +35,8 @@ use crate::supervision::supervisor::wait_for_exit;
 use crate::supervision::tree::TreeNode;
 use crate::supervision::{ExitReason, RunningChild, Supervisor};
 
-/// Reads the settings again for `reload` and SIGHUP; the error text names every fault. Runs on a blocking thread.
+/// Reads the settings again for `reload` and SIGHUP; the error text names every fault. Runs on a thread of its own,
+/// one at a time; one that never returns keeps later reloads waiting, and nothing else.
 pub type SettingsLoader = Box<dyn Fn() -> Result<Settings, String> + Send + Sync>;
 
 /// What a program around the service may add.
@@ -86,7 +90,7 @@ pub struct Service {
     root: Addr<Supervisor>,
     exit: Option<RunningChild>,
     wishes: mpsc::Receiver<Control>,
-    loader: Option<Arc<SettingsLoader>>,
+    reloads: Reloads,
 }
 
 impl Service {
@@ -135,8 +139,8 @@ impl Service {
                 return Err(ServeError::Startup(error));
             }
         };
-        let service =
-            Self { wiring, root, exit: Some(exit), wishes, loader: options.loader.map(Arc::new) };
+        let reloads = Reloads::new(options.loader);
+        let service = Self { wiring, root, exit: Some(exit), wishes, reloads };
         service.record("service_started", None);
         if let Ok(desk) = service.wiring.desk.get() {
             desk.do_send(Autostart);
@@ -204,19 +208,19 @@ impl Service {
                 reason = &mut exit => return Err(self.gave_up(reason).await),
                 wish = signals.next() => match wish {
                     Wish::Stop => break,
-                    Wish::Reload => {
-                        let outcome = self.reload().await;
-                        tell_reload(&outcome);
-                    }
+                    Wish::Reload => self.reloads.ask(None),
                 },
+                (read, askers) = self.reloads.read() => {
+                    let outcome = read.and_then(|fresh| self.apply(fresh));
+                    tell_reload(&outcome);
+                    for asker in askers {
+                        // whoever asked may have left
+                        let _ = asker.send(outcome.clone());
+                    }
+                }
                 Some(wish) = self.wishes.recv() => match wish {
                     Control::Stop => break,
-                    Control::Reload(answer) => {
-                        let outcome = self.reload().await;
-                        tell_reload(&outcome);
-                        // whoever asked may have left
-                        let _ = answer.send(outcome);
-                    }
+                    Control::Reload(answer) => self.reloads.ask(Some(answer)),
                     Control::Tree(answer) => {
                         let (root, wiring) = (self.root.clone(), self.wiring.clone());
                         actix_rt::spawn(async move {
@@ -226,7 +230,18 @@ impl Service {
                 },
             }
         }
-        let hurry = async { while signals.next().await != Wish::Stop {} };
+        // a reload that is being read is given up, and who asked for one is told
+        drop(self.reloads);
+        let wishes = &mut self.wishes;
+        let hurry = async {
+            loop {
+                tokio::select! {
+                    wish = signals.next() => if wish == Wish::Stop { break },
+                    // dropped, which answers it
+                    Some(_) = wishes.recv() => {}
+                }
+            }
+        };
         shutdown::stop_instances(&self.wiring, hurry).await;
         shutdown::stop_tree(&self.root);
         let _ = tokio::time::timeout(limits::TREE_STOP, exit).await;
@@ -248,13 +263,7 @@ impl Service {
         self.run(StopOnce(false)).await
     }
 
-    async fn reload(&self) -> Result<ReloadOutcome, String> {
-        let loader = self
-            .loader
-            .clone()
-            .ok_or("this service was started without a configuration to reload")?;
-        let loaded = tokio::task::spawn_blocking(move || loader()).await;
-        let fresh = loaded.map_err(|error| error.to_string())??;
+    fn apply(&self, fresh: Settings) -> Result<ReloadOutcome, String> {
         let outcome = diff(&self.wiring.settings.borrow(), &fresh);
         let fresh = keep_what_is_in_use(&self.wiring.settings.borrow(), fresh);
         let settings = Arc::new(fresh.service.clone());

@@ -39,6 +39,9 @@ pub const FRAME_BYTES: i64 = 1024 * 1024;
 pub const FRAME_PARTS: usize = 8;
 /// Requests of all clients inside the tree at one time: 1,024 kept a flood at 9.5 MB at full speed, without a bound it took 430 MB.
 pub const GATEWAY_CREDITS: usize = 1024;
+/// Questions that the registry answers before others on its thread have a turn. One takes microseconds, a `status` of 1,000 models
+/// some milliseconds; without a bound a few clients that poll would silence timers, health and restarts.
+pub const DIRECT_ANSWERS_IN_A_ROW: usize = 16;
 /// Messages received or replies sent in one turn of a gateway's loop, so that neither direction starves the other.
 pub const GATEWAY_BATCH: usize = 256;
 /// Replies kept for a peer that does not read, before the oldest is dropped and counted: as many as it can have asked
@@ -119,6 +122,8 @@ pub const READY_ATTEMPT_MIN: Duration = Duration::from_millis(2);
 pub const READY_ATTEMPT_MAX: Duration = Duration::from_millis(250);
 /// An HTTP answer to a health or readiness probe is read up to here.
 pub const PROBE_ANSWER_BYTES: usize = 64 * 1024;
+/// How long the body of such an answer may come in after its headers: an honest one comes along with them.
+pub const PROBE_BODY: Duration = Duration::from_millis(100);
 
 /// Added to the longest stop of any instance when all are stopped: spawns under way, scheduling.
 pub const STOP_SLACK: Duration = Duration::from_secs(5);
@@ -221,8 +226,13 @@ pub const NOTIFY_BURST: usize = 64;
 pub const NOTIFY_PAUSE: Duration = Duration::from_millis(10);
 /// Progress words of one loading process are passed on this often at most.
 pub const NOTIFY_STATUS_EVERY: Duration = Duration::from_millis(200);
+/// Requests for a reload that wait for the one under way; they share the next reading. As many as fit into the queue to the main loop.
+pub const RELOAD_ASKERS: usize = 64;
 /// Headers of an HTTP answer to a probe.
 pub const PROBE_HEADERS: usize = 100;
+/// How long a prober that crashed soon after it began rests before it asks again what was open: short against the slack that an
+/// unanswered question has, long against the cost of a crash.
+pub const PROBER_REST: Duration = Duration::from_secs(1);
 /// How long the end of the prober may take.
 pub const PROBER_END: Duration = Duration::from_secs(1);
 /// How often requests under way are counted while the service drains; they are answered in microseconds.

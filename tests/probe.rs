@@ -288,3 +288,21 @@ async fn calls_after_the_end_are_harmless() {
     rig.prober.end();
     assert!(rig.reports.try_recv().is_err());
 }
+
+#[actix::test]
+async fn a_crash_of_the_prober_loses_no_question() {
+    let mut rig = Rig::start();
+    let backend = Backend::start(FAKE, &["--load-time", "300ms"]);
+    rig.await_ready(handshake_on(&backend));
+    rig.prober.crash_for_test();
+    assert_eq!(rig.next().await, ready(&["l4m", "ping"]));
+    backend.signal(Signal::STOP);
+    rig.check(ping_on(&backend), LIMIT);
+    rig.prober.crash_for_test();
+    backend.signal(Signal::CONT);
+    assert!(matches!(rig.next().await, Finding::Alive { .. }));
+    rig.prober.crash_for_test();
+    assert!(rig.is_alive(ping_on(&backend)).await, "it goes on after it");
+    // what was answered is not asked again
+    assert!(rig.reports.try_recv().is_err());
+}

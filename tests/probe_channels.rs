@@ -6,13 +6,16 @@ mod backend;
 #[path = "support/rig.rs"]
 mod rig;
 
-use std::net::TcpListener;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use backend::{Backend, FAKE, LIMIT, until};
 use rig::{Rig, SHORT, ready};
 use symphony::limits;
-use symphony::probe::{Finding, HealthQuestion, ReadySign};
+use symphony::probe::{Finding, HealthQuestion, Prober, ReadySign};
 
 /// A port that was free a moment ago.
 fn free_port() -> u16 {
@@ -71,6 +74,112 @@ async fn endless_body_does_not_hold_up_the_answer() {
     let backend = Backend::start(FAKE, &args);
     until("readiness", || backend.output().contains("ready").then_some(()));
     assert!(rig.is_alive(HealthQuestion::Http { port, path: "/".into() }).await);
+}
+
+/// A server by hand: reads a request, then does `act` with the connection and waits for its end. Answers how that was.
+fn server(
+    act: fn(&mut TcpStream) -> io::Result<()>,
+) -> (HealthQuestion, JoinHandle<io::Result<usize>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let port = listener.local_addr().expect("address").port();
+    let end = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept()?;
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte)?;
+            request.extend(byte);
+        }
+        act(&mut stream)?;
+        stream.read_to_end(&mut Vec::new())
+    });
+    (HealthQuestion::Http { port, path: "/health".into() }, end)
+}
+
+#[actix::test]
+async fn the_status_alone_is_the_answer() {
+    type Act = fn(&mut TcpStream) -> io::Result<()>;
+    let acts: [(&str, Act); 6] = [
+        ("no body", |s| s.write_all(b"HTTP/1.1 204 No Content\r\n\r\n")),
+        ("as in HTTP/1.0", |s| {
+            s.write_all(b"HTTP/1.0 200 OK\r\n\r\nfine")?;
+            s.shutdown(Shutdown::Write)
+        }),
+        ("a body that never comes", |s| {
+            s.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
+        }),
+        ("a body that comes in part", |s| {
+            s.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab")
+        }),
+        ("a body that is broken", |s| {
+            s.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n")
+        }),
+        ("an interim answer first", |s| {
+            s.write_all(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\n\r\n")
+        }),
+    ];
+    let mut rig = Rig::start();
+    for (what, act) in acts {
+        let (question, end) = server(act);
+        assert!(rig.is_alive(question).await, "{what}");
+        let end = end.join().expect("no panic");
+        assert!(what.contains("broken") || end.is_ok(), "{what}: closed in order, not {end:?}");
+    }
+    let body = |s: &mut TcpStream| {
+        let head = "HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\n";
+        s.write_all(head.as_bytes())?;
+        s.write_all(&[b'x'; 20_000])
+    };
+    let (question, end) = server(body);
+    assert!(rig.is_alive(question).await);
+    assert_eq!(end.join().expect("no panic").expect("no reset"), 0, "the body was taken");
+}
+
+#[actix::test]
+async fn what_is_no_answer_of_http_is_silence() {
+    type Act = fn(&mut TcpStream) -> io::Result<()>;
+    let acts: [(&str, Act, Duration, &str); 9] = [
+        ("no reply", |_| Ok(()), SHORT, "no answer within"),
+        ("half a status line", |s| s.write_all(b"HTTP/1.1 20"), SHORT, "no answer within"),
+        ("half of the headers", |s| s.write_all(b"HTTP/1.1 200 OK\r\nA: b"), SHORT, "no answer"),
+        ("an interim answer alone", |s| s.write_all(b"HTTP/1.1 100 \r\n\r\n"), SHORT, "no answer"),
+        ("closed at once", |s| s.shutdown(Shutdown::Both), LIMIT, "no HTTP answer"),
+        (
+            "closed in the headers",
+            |s| {
+                s.write_all(b"HTTP/1.1 200 OK\r\nA: b\r\n")?;
+                s.shutdown(Shutdown::Write)
+            },
+            LIMIT,
+            "no HTTP answer",
+        ),
+        ("HTTP/0.9", |s| s.write_all(b"<html>fine</html>"), LIMIT, "no HTTP answer"),
+        (
+            "a huge header",
+            |s| {
+                s.write_all(b"HTTP/1.1 200 OK\r\nA: ")?;
+                s.write_all(&[b'a'; 2 * limits::PROBE_ANSWER_BYTES])
+            },
+            LIMIT,
+            "no HTTP answer",
+        ),
+        (
+            "too many headers",
+            |s| {
+                s.write_all(b"HTTP/1.1 200 OK\r\n")?;
+                s.write_all(&b"A: b\r\n".repeat(limits::PROBE_HEADERS + 1))?;
+                s.write_all(b"\r\n")
+            },
+            LIMIT,
+            "no HTTP answer",
+        ),
+    ];
+    let mut rig = Rig::start();
+    for (what, act, limit, expected) in acts {
+        let (question, _) = server(act);
+        let reason = rig.silence(question, limit).await;
+        assert!(reason.contains(expected), "{what}: {reason}");
+    }
 }
 
 #[actix::test]
@@ -149,4 +258,24 @@ async fn fake_backend_notifies_as_a_service_does() {
     while rig.next().await != ready(&[]) {}
     child.kill().expect("killed");
     child.wait().expect("reaped");
+}
+
+#[actix::test]
+async fn a_crash_of_the_prober_loses_no_readiness_channel() {
+    let mut rig = Rig::start();
+    let (reader, mut writer) = std::io::pipe().expect("pipe");
+    rig.await_ready(ReadySign::Pipe(reader.into()));
+    rig.prober.crash_for_test();
+    writer.write_all(b"\n").expect("somebody reads");
+    assert_eq!(rig.next().await, ready(&[]));
+
+    let (inner, outer) = UnixDatagram::pair().expect("sockets");
+    rig.await_ready(ReadySign::Notify(inner));
+    outer.send(b"STATUS=half").expect("sent");
+    assert_eq!(rig.next().await, Finding::Progress("half".into()));
+    rig.prober.crash_for_test();
+    outer.send(b"READY=1").expect("sent");
+    assert_eq!(rig.next().await, ready(&[]));
+    rig.prober.forget(&rig::key());
+    until("the closed socket", || outer.send(b"STATUS=late").is_err().then_some(()));
 }

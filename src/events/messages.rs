@@ -67,9 +67,13 @@ pub struct EventPage {
     pub next: u64,
     /// How many events after `since` are no longer kept.
     pub missed: u64,
+    /// How many events subscribers did not get so far, because their mailboxes were full.
+    #[serde(default)]
+    pub dropped: u64,
 }
 
-/// Sends every further event to `to`; what does not fit into its mailbox is dropped and counted.
+/// Sends every further event to `to`; what does not fit into its mailbox is dropped and counted
+/// ([`EventPage::dropped`]).
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Subscribe {

@@ -127,6 +127,7 @@ impl Handler<ReadEvents> for EventLog {
         actix::MessageResult(EventPage {
             next: self.last_seq.load(Ordering::Relaxed),
             missed: forgotten + skipped,
+            dropped: self.dropped,
             events,
         })
     }
@@ -137,19 +138,6 @@ impl Handler<Subscribe> for EventLog {
 
     fn handle(&mut self, subscribe: Subscribe, _: &mut Self::Context) {
         self.subscribers.push(subscribe.to);
-    }
-}
-
-/// How many events subscribers did not get because their mailboxes were full.
-#[derive(Debug, actix::Message)]
-#[rtype(result = "u64")]
-pub struct CountDropped;
-
-impl Handler<CountDropped> for EventLog {
-    type Result = u64;
-
-    fn handle(&mut self, _: CountDropped, _: &mut Self::Context) -> u64 {
-        self.dropped
     }
 }
 

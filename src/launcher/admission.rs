@@ -51,11 +51,6 @@ impl<T> Admission<T> {
         let waiting = self.waiting.iter().map(|(key, _)| key);
         self.unanswered.iter().chain(waiting).find(|key| key.instance == *instance)
     }
-
-    /// Orders that are with the launcher.
-    pub fn unanswered(&self) -> usize {
-        self.unanswered.len()
-    }
 }
 
 #[cfg(test)]
@@ -123,7 +118,7 @@ mod tests {
                     Step::Answer(n) => line.answered(&key(&format!("m{n}"), 1)),
                     Step::Cancel(n) => cancelled += usize::from(line.cancel(&key(&format!("m{n}"), 1)).is_some()),
                 }
-                prop_assert!(line.unanswered() <= at_once.max(1));
+                prop_assert!(line.unanswered.len() <= at_once.max(1));
                 prop_assert!(out.is_sorted(), "first in, first out");
                 prop_assert_eq!(out.len() + cancelled + line.waiting.len(), enqueued);
             }

@@ -24,8 +24,8 @@ use tokio::sync::oneshot;
 
 use super::admission::Admission;
 use super::table_messages::{
-    Attach, Attached, CancelSpawn, CountLive, Forget, Inventory, Keep, LogLines, ReadInventory,
-    RemoveSocket, Sample, Signal, Spawn, Tail,
+    Attach, Attached, CancelSpawn, Forget, Inventory, Keep, LogLines, ReadInventory, RemoveSocket,
+    Sample, Signal, Spawn, Tail,
 };
 use super::{InstanceRecord, Launcher, ProcessIdentity, Report, SpawnError, SpawnOrder, TailOrder};
 use crate::ids::{InstanceId, ProcessKey};
@@ -365,14 +365,6 @@ impl Handler<ReadInventory> for ProcessTable {
             records: table.records.values().cloned().collect(),
             live: table.live.values().cloned().collect(),
         })
-    }
-}
-
-impl Handler<CountLive> for ProcessTable {
-    type Result = ResponseActFuture<Self, usize>;
-
-    fn handle(&mut self, _: CountLive, _: &mut Self::Context) -> Self::Result {
-        self.when_known(|table| table.live.len() + table.admission.unanswered())
     }
 }
 

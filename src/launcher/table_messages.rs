@@ -109,8 +109,3 @@ pub struct Inventory {
     /// Processes that live.
     pub live: Vec<(ProcessKey, ProcessIdentity)>,
 }
-
-/// How many processes live or are being started this moment. 0 means that nothing is left.
-#[derive(Debug, Clone, Message)]
-#[rtype(result = "usize")]
-pub struct CountLive;

@@ -8,6 +8,8 @@ use hyper::Request;
 use hyper::client::conn::http1;
 use hyper::header::{CONNECTION, HOST, InvalidHeaderValue};
 use hyper_util::rt::TokioIo;
+use tokio::task::spawn_local;
+use tokio::time::timeout;
 
 use super::local::AbortOnDrop;
 use super::tcp;
@@ -25,8 +27,8 @@ pub(super) enum HttpError {
     NoAnswer(#[from] hyper::Error),
 }
 
-/// The status of `GET path`. The answer's body is read up to [`limits::PROBE_ANSWER_BYTES`], so that the server of an
-/// honest one does not see a reset.
+/// The status of `GET path`. The answer's body is nobody's business here, and need not come: it is read apart, up to
+/// [`limits::PROBE_ANSWER_BYTES`] and [`limits::PROBE_BODY`], so that the server of an honest one does not see a reset.
 pub(super) async fn status(port: u16, path: &str) -> Result<u16, HttpError> {
     let request = request(port, path).ok_or_else(|| HttpError::BadPath(path.to_owned()))?;
     let stream = tcp::connect(port).await.map_err(HttpError::Connect)?;
@@ -35,11 +37,15 @@ pub(super) async fn status(port: u16, path: &str) -> Result<u16, HttpError> {
         .max_headers(limits::PROBE_HEADERS)
         .handshake(TokioIo::new(stream))
         .await?;
-    let _connection = AbortOnDrop(tokio::task::spawn_local(connection));
+    let connection = AbortOnDrop(spawn_local(connection));
     let response = sender.send_request(request).await?;
     let status = response.status().as_u16();
-    // the status is the answer, whatever becomes of the body
-    let _ = Limited::new(response.into_body(), limits::PROBE_ANSWER_BYTES).collect().await;
+    let body = Limited::new(response.into_body(), limits::PROBE_ANSWER_BYTES).collect();
+    spawn_local(async move {
+        // the status is the answer, whatever becomes of the body
+        let _ = timeout(limits::PROBE_BODY, body).await;
+        drop(connection);
+    });
     Ok(status)
 }
 

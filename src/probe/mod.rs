@@ -5,6 +5,7 @@
 //! | file | owns |
 //! |---|---|
 //! | [`local`] | the prober of real backends: one thread, one task per wait or question |
+//! | `asked` | what is open, kept over a crash |
 //! | `ready`, `health` | what is waited for, what is asked |
 //! | [`zmtp`], `link` | a ZeroMQ connection to a backend |
 //! | `http`, `tcp`, `channel` | the other ways to ask and to be told |
@@ -18,6 +19,7 @@ use actix::{Message, Recipient};
 
 use crate::ids::ProcessKey;
 
+mod asked;
 mod channel;
 mod health;
 mod http;
@@ -46,6 +48,8 @@ pub trait Prober: Send + Sync {
     fn redirect(&self, key: &ProcessKey, answer: Recipient<ProbeReport>);
     /// Drops everything kept for a process (connections, waits).
     fn forget(&self, key: &ProcessKey);
+    /// Tells of every crash of the prober itself from now on; one that has no thread of its own has none to tell.
+    fn tell_crashes(&self, _to: Recipient<ProberCrashed>) {}
     /// Ends the prober's threads; blocks until that is done, a second at most.
     fn end(&self);
 }
@@ -99,6 +103,11 @@ pub enum HealthQuestion {
         port: u16,
     },
 }
+
+/// The prober panicked, with this text, and goes on: what was open is asked again.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct ProberCrashed(pub String);
 
 /// What a probe found.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]

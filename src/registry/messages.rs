@@ -66,11 +66,6 @@ pub struct ListInstances;
 #[rtype(result = "Option<Arc<InstanceView>>")]
 pub struct FindInstance(pub ModelName);
 
-/// The protocols of all ready instances, in the order of the contract.
-#[derive(Debug, Message)]
-#[rtype(result = "Vec<String>")]
-pub struct ReadyProtocols;
-
 /// A question of a gateway whose answer goes straight into its outbox, without a detour over a future.
 ///
 /// The answer function runs on the core's thread: it must only format and enqueue.

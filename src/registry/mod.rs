@@ -7,14 +7,15 @@ pub mod messages;
 
 use std::sync::Arc;
 
-use actix::{Actor, ActorContext, Context, Handler, Message};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, WrapFuture};
 
 use self::catalogue::Catalogue;
 use self::messages::{
     AskDirect, FindInstance, InstanceChanged, InstanceGone, InstanceView, ListInstances,
-    ReadyProtocols, RegistryView,
+    RegistryView,
 };
 use crate::instance::state::State;
+use crate::limits;
 use crate::supervision::StopActor;
 use crate::supervision::crash::crashes_on_request;
 
@@ -25,6 +26,8 @@ pub struct Registry {
     /// In the order of the configuration.
     instances: Vec<Arc<InstanceView>>,
     ready_protocols: Vec<String>,
+    /// Direct questions answered since others had a turn.
+    answered: usize,
 }
 
 /// The protocols that come first in the union, in this order; others follow by name.
@@ -33,7 +36,7 @@ const PROTOCOL_ORDER: [&str; 3] = ["l4m", "l4m-vision", "ping"];
 impl Registry {
     /// A registry that knows what may be loaded and that nothing is.
     pub fn new(catalogue: Catalogue) -> Self {
-        Self { catalogue, instances: Vec::new(), ready_protocols: Vec::new() }
+        Self { catalogue, instances: Vec::new(), ready_protocols: Vec::new(), answered: 0 }
     }
 
     fn put(&mut self, view: Arc<InstanceView>) {
@@ -133,19 +136,18 @@ impl Handler<FindInstance> for Registry {
     }
 }
 
-impl Handler<ReadyProtocols> for Registry {
-    type Result = Vec<String>;
-
-    fn handle(&mut self, _: ReadyProtocols, _: &mut Self::Context) -> Self::Result {
-        self.ready_protocols.clone()
-    }
-}
-
 impl Handler<AskDirect> for Registry {
     type Result = ();
 
-    fn handle(&mut self, ask: AskDirect, _: &mut Self::Context) {
+    fn handle(&mut self, ask: AskDirect, ctx: &mut Self::Context) {
         (ask.answer)(self);
+        self.answered += 1;
+        if self.answered >= limits::DIRECT_ANSWERS_IN_A_ROW {
+            self.answered = 0;
+            // an actor goes on while its mailbox holds something, and a gateway's thread can fill it faster than it is
+            // emptied: without a pause neither timers nor other actors would have a turn
+            ctx.wait(tokio::task::yield_now().into_actor(self));
+        }
     }
 }
 
@@ -169,6 +171,8 @@ crashes_on_request!(Registry);
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use crate::ids::{Generation, InstanceId, ModelName};
 
@@ -200,6 +204,30 @@ mod tests {
         assert_eq!(registry.instances.len(), 1);
         assert_eq!(registry.instances[0].state, State::Starting);
         assert!(registry.ready_protocols.is_empty());
+    }
+
+    /// Asks again with each answer, up to a bound: a mailbox that is never empty.
+    fn ask_on(registry: &actix::Addr<Registry>, asked: Arc<AtomicUsize>) {
+        let again = registry.clone();
+        let answer = Box::new(move |_: &dyn RegistryView| {
+            if asked.fetch_add(1, Ordering::Relaxed) < FLOOD {
+                ask_on(&again, asked);
+            }
+        });
+        registry.do_send(AskDirect { answer });
+    }
+
+    const FLOOD: usize = 100_000;
+
+    #[actix::test]
+    async fn a_flood_of_questions_leaves_others_their_turn() {
+        let registry = Registry::new(Catalogue::default()).start();
+        let asked = Arc::new(AtomicUsize::new(0));
+        ask_on(&registry, asked.clone());
+        while asked.load(Ordering::Relaxed) == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(asked.load(Ordering::Relaxed) < FLOOD, "the flood was over before anybody else");
     }
 
     #[test]

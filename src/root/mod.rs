@@ -73,7 +73,9 @@ const GATEWAY_FLAGS: SupervisorFlags = SupervisorFlags {
 /// # Errors
 /// The part that could not start, and why; what was started before it is stopped again.
 pub async fn start(wiring: &Arc<Wiring>) -> Result<(Addr<Supervisor>, RunningChild), String> {
-    let observer = NoticeRelay(wiring.clone()).start().recipient::<SupervisionNotice>();
+    let relay = NoticeRelay(wiring.clone()).start();
+    wiring.prober.tell_crashes(relay.clone().recipient());
+    let observer = relay.recipient::<SupervisionNotice>();
     let spec = SupervisorSpec {
         name: "root".to_owned(),
         flags: ROOT,

@@ -1,10 +1,13 @@
-//! Passes notices of supervisors on to the present event log. It stands outside the tree, since it reports on the tree.
+//! Passes notices of supervisors, and of the prober, on to the present event log. It stands outside the tree, since it
+//! reports on the tree.
 
 use std::sync::Arc;
 
 use actix::{Actor, Context, Handler};
 
 use super::wiring::Wiring;
+use crate::events::messages::Record;
+use crate::probe::ProberCrashed;
 use crate::supervision::supervisor::SupervisionNotice;
 
 /// See the module.
@@ -21,6 +24,23 @@ impl Handler<SupervisionNotice> for NoticeRelay {
         // a log that is just being replaced misses it; the supervisor has written it to the service's own log, too
         if let Ok(events) = self.0.events.get() {
             events.do_send(notice);
+        }
+    }
+}
+
+impl Handler<ProberCrashed> for NoticeRelay {
+    type Result = ();
+
+    fn handle(&mut self, ProberCrashed(panic): ProberCrashed, _: &mut Self::Context) {
+        let Ok(events) = self.0.events.get() else { return };
+        let told = [
+            ("actor_failed", format!("panicked: {panic}")),
+            ("actor_restarted", "what was open is asked again".to_owned()),
+        ];
+        for (kind, cause) in told {
+            let subject = "prober".to_owned();
+            let cause = Some(cause);
+            events.do_send(Record { subject, model: None, generation: None, kind, cause });
         }
     }
 }

@@ -121,9 +121,6 @@ enum Value<'a> {
 }
 
 impl Pattern {
-    /// The pattern of the Python service, used where none is configured.
-    pub const DEFAULT: &'static str = "%(asctime)s [%(levelname)8s] %(name)s: %(message)s";
-
     /// Reads a pattern.
     ///
     /// # Errors
@@ -275,6 +272,7 @@ fn value<'r>(field: Field, record: &'r LogRecord<'_>) -> Value<'r> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::model::LoggingSettings;
     use crate::telemetry::record::Level;
 
     fn record() -> LogRecord<'static> {
@@ -301,7 +299,10 @@ mod tests {
 
     #[test]
     fn the_pattern_of_the_contract() {
-        assert_eq!(render(Pattern::DEFAULT), "2025-01-02 03:04:05 [    INFO] symphony-mgmt: ready");
+        assert_eq!(
+            render(&LoggingSettings::default().format),
+            "2025-01-02 03:04:05 [    INFO] symphony-mgmt: ready"
+        );
     }
 
     #[test]

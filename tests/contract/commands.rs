@@ -351,7 +351,7 @@ fn events_tree_and_version() {
     // clients are served a moment before it is told
     service.logs("service_started");
     let before = cli.data("events", json!({}));
-    assert_eq!(keys(&before), BTreeSet::from(["events", "next", "missed"]));
+    assert_eq!(keys(&before), BTreeSet::from(["events", "next", "missed", "dropped"]));
     let pid = service.load("tiny")["pid"].clone();
     kill_pid(&pid, Signal::KILL);
     until("it is back", || {

@@ -445,6 +445,11 @@ impl Handler<ReadEvents> for FakeDesk {
             kind: "ready".into(),
             cause: None,
         };
-        MessageResult(EventPage { events: vec![Arc::new(event)], next: read.since + 1, missed: 0 })
+        MessageResult(EventPage {
+            events: vec![Arc::new(event)],
+            next: read.since + 1,
+            missed: 0,
+            dropped: 0,
+        })
     }
 }

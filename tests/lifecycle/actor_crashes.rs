@@ -7,10 +7,13 @@ use actix::{Actor, Addr, Handler};
 use rustix::process::Signal;
 use serde_json::json;
 use symphony::app::{ServeError, ServeOptions, Service, Wish, Wishes};
+use symphony::events::messages::{LifecycleEvent, ReadEvents};
 use symphony::ids::ModelName;
 use symphony::instance::FindLive;
 use symphony::instance::messages::LoadModel;
 use symphony::instance::state::State;
+use symphony::launcher::local::{LocalLauncher, LocalOptions};
+use symphony::probe::local::LocalProber;
 use symphony::registry::messages::{FindInstance, InstanceView};
 use symphony::root::wiring::Wiring;
 use symphony::settings::model::{BackendSpec, ModelSpec, Settings};
@@ -46,13 +49,17 @@ impl Stage {
             .with_env(Mark::VARIABLE, self.mark.text())
     }
 
-    async fn start(&self, models: impl IntoIterator<Item = (&str, BackendSpec)>) -> Service {
+    fn settings<'a>(&self, models: impl IntoIterator<Item = (&'a str, BackendSpec)>) -> Settings {
         let mut settings = Settings::in_folder(self.folder.path()).unwrap();
         settings.service.symphony_binary = Some(env!("CARGO_BIN_EXE_symphony").into());
         for (name, backend) in models {
             settings = settings.with_model(ModelSpec::new(name, backend).unwrap());
         }
-        Service::start(settings, ServeOptions::default()).await.unwrap()
+        settings
+    }
+
+    async fn start(&self, models: impl IntoIterator<Item = (&str, BackendSpec)>) -> Service {
+        Service::start(self.settings(models), ServeOptions::default()).await.unwrap()
     }
 
     /// Whether nothing of the service is there any more.
@@ -301,6 +308,42 @@ fn actor_panic_while_it_loads_keeps_process() {
             assert_eq!((loaded.state, loaded.pid), (State::Ready, starting.pid), "{model}");
             assert_eq!(loaded.restarts, 0, "{model}");
         }
+        service.stop().await.unwrap();
+        stage.assert_empty().await;
+    });
+}
+
+#[test]
+fn prober_panic_is_told_and_keeps_process() {
+    actix_rt::System::new().block_on(async {
+        let stage = Stage::new();
+        let mut backend = stage.backend(&[]);
+        // one missed answer would end it
+        backend.health.every = Duration::from_millis(5);
+        backend.health.timeout = LIMIT;
+        backend.health.misses = 1;
+        let launcher = Arc::new(LocalLauncher::start(LocalOptions::default()).unwrap());
+        let prober = Arc::new(LocalProber::start().unwrap());
+        let settings = stage.settings([("a", backend)]);
+        let options = ServeOptions::default();
+        let service = Service::start_on(settings, options, launcher, prober.clone());
+        let service = service.await.unwrap();
+        let first = load(&service, "a").await;
+
+        for crashes in 1..=2 {
+            prober.crash_for_test();
+            eventually("an event of the crash", async || {
+                let read = ReadEvents { since: 0, limit: usize::MAX };
+                let page = service.events().ok()?.send(read).await.ok()?;
+                let failed = |event: &&Arc<LifecycleEvent>| {
+                    event.subject == "prober" && event.kind == "actor_failed"
+                };
+                (page.events.iter().filter(failed).count() == crashes).then_some(())
+            })
+            .await;
+        }
+        let now = view(&service.wiring(), "a").await.expect("known");
+        assert_eq!((now.pid, now.state), (first.pid, State::Ready));
         service.stop().await.unwrap();
         stage.assert_empty().await;
     });

@@ -24,6 +24,7 @@ mod isolation;
 mod leaks;
 mod output;
 mod readiness;
+mod reloading;
 mod requests;
 mod scripted;
 mod stopping;

@@ -35,7 +35,7 @@ answers! {
     UnloadModel => Err(ModelError::ShuttingDown),
     RestartModel => Err(ModelError::ShuttingDown),
     ReadLog => Err(ModelError::ShuttingDown),
-    ReadEvents => EventPage { events: Vec::new(), next: 0, missed: 0 },
+    ReadEvents => EventPage { events: Vec::new(), next: 0, missed: 0, dropped: 0 },
 }
 
 fn doors(folder: &std::path::Path) -> Doors {

@@ -71,7 +71,7 @@ counters! {
     unreachable,
     /// Replies dropped because their client did not read.
     dropped,
-    /// Requests inside the tree that are answered in microseconds.
+    /// Requests inside the tree that are answered in microseconds, but for those that came after the intake was closed.
     credits_in_use,
     /// Requests inside the tree that may wait for a process.
     desk_requests,

@@ -56,12 +56,9 @@ impl Intake {
                 return None;
             }
         };
-        let route = Route {
-            door,
-            identity: received.identity,
-            delimiter: framed.delimiter,
-            lane: Lane::Direct,
-        };
+        let lane = if self.shared.intake_is_closed() { Lane::Late } else { Lane::Direct };
+        let (identity, delimiter) = (received.identity, framed.delimiter);
+        let route = Route { door, identity, delimiter, lane };
         match door {
             Door::Cli => Some(self.take_command(route, framed.payload, desk_is_full)),
             Door::Handshake => self.take_handshake(route, framed.payload, desk_is_full),
@@ -69,6 +66,7 @@ impl Intake {
     }
 
     fn take_command(&mut self, route: Route, payload: &[u8], desk_is_full: bool) -> Lane {
+        let lane = route.lane;
         let envelope = match command::parse(payload) {
             Ok(envelope) => envelope,
             Err(error) => {
@@ -76,7 +74,7 @@ impl Intake {
                 self.log_refusal(route.door, &error);
                 let payload = reply::malformed(&error.to_string());
                 self.shared.enqueue(Outgoing::new(route, &payload));
-                return Lane::Direct;
+                return lane;
             }
         };
         let correlation_id = envelope
@@ -111,7 +109,7 @@ impl Intake {
                 return Lane::Desk;
             }
         }
-        Lane::Direct
+        lane
     }
 
     fn answer_directly(&self, slot: CommandSlot, command: DirectCommand) {
@@ -144,11 +142,12 @@ impl Intake {
                 return None;
             }
         };
+        let lane = route.lane;
         let mut slot = HandshakeSlot::new(route, self.shared.clone());
         if self.shared.intake_is_closed() {
             self.shared.counters.refused_closing.one();
             slot.failure(SHUTTING_DOWN);
-            return Some(Lane::Direct);
+            return Some(lane);
         }
         match wish {
             Wish::Protocols => {
@@ -167,7 +166,7 @@ impl Intake {
                 return Some(Lane::Desk);
             }
         }
-        Some(Lane::Direct)
+        Some(lane)
     }
 
     /// A request that finds no actor answers itself: its slot is dropped.

@@ -25,6 +25,7 @@ pub(super) struct PollLoop {
     /// Requests inside the tree, by budget.
     direct: usize,
     desk: usize,
+    late: usize,
     frames: Vec<zmq::Message>,
     /// Set when the end was asked for: until then what is unsent may go on.
     deadline: Option<Moment>,
@@ -48,6 +49,7 @@ impl PollLoop {
             retry: Retry::default(),
             direct: 0,
             desk: 0,
+            late: 0,
             frames: Vec::with_capacity(limits::FRAME_PARTS),
             deadline: None,
         }
@@ -86,7 +88,9 @@ impl PollLoop {
 
     /// Whether the end was asked for and nobody waits for a reply any more.
     fn has_said_all(&self) -> bool {
-        self.deadline.is_some() && self.direct + self.desk == 0 && self.backlog.is_empty()
+        self.deadline.is_some()
+            && self.direct + self.desk + self.late == 0
+            && self.backlog.is_empty()
     }
 
     fn send_replies(&mut self) -> zmq::Result<bool> {
@@ -103,6 +107,7 @@ impl PollLoop {
         match outgoing.route.lane {
             Lane::Direct => self.direct -= 1,
             Lane::Desk => self.desk -= 1,
+            Lane::Late => self.late -= 1,
         }
         let (door, identity) = (outgoing.route.door, &*outgoing.route.identity);
         if self.backlog.holds(door, identity) {
@@ -167,6 +172,7 @@ impl PollLoop {
                 match self.intake.take(door, received, &self.frames, desk_is_full) {
                     Some(Lane::Direct) => self.direct += 1,
                     Some(Lane::Desk) => self.desk += 1,
+                    Some(Lane::Late) => self.late += 1,
                     None => {}
                 }
             }
@@ -176,7 +182,7 @@ impl PollLoop {
 
     /// Without credit nothing is received: the flood waits in libzmq's bounded queues and then at its sender.
     fn has_credit(&self) -> bool {
-        self.direct < limits::GATEWAY_CREDITS
+        self.direct + self.late < limits::GATEWAY_CREDITS
     }
 
     /// Sleeps until there is a request (while there is credit), a reply, or something to try again.

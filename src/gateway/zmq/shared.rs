@@ -26,6 +26,8 @@ pub(super) enum Lane {
     Direct,
     /// May wait for a process; bounded by `GATEWAY_DESK_REQUESTS`.
     Desk,
+    /// Came after the intake was closed: as `Direct`, but the end of the service does not wait for it.
+    Late,
 }
 
 /// The way back to who asked.
