@@ -453,9 +453,13 @@ impl Handler<ProbeReport> for InstanceActor {
                 self.progress = Some(text);
                 Event::Progressed(generation)
             }
+            Finding::WrongAnswer(answer) => {
+                self.progress.clone_from(&answer);
+                Event::WrongAnswer(generation, answer)
+            }
             Finding::NeverReady(why) => Event::NeverReady(generation, why),
             Finding::Alive { .. } => Event::Alive(generation),
-            Finding::Silent(_) => Event::Silent(generation),
+            Finding::Silent(why) => Event::Silent(generation, why),
         };
         self.feed(event, ctx);
     }

@@ -85,6 +85,8 @@ pub struct Machine {
     asked_at: Option<Moment>,
     judging: bool,
     sample: Option<(Moment, Duration, u64)>,
+    /// While it starts: what it answers instead of being ready.
+    wrong_answer: Option<String>,
     restarts: u64,
     reason: Option<String>,
     timers: BTreeMap<Timer, Moment>,
@@ -108,6 +110,7 @@ impl Machine {
             asked_at: None,
             judging: false,
             sample: None,
+            wrong_answer: None,
             restarts: 0,
             reason: None,
             timers: BTreeMap::new(),
@@ -248,13 +251,14 @@ impl Machine {
             Event::Progressed(g) if g == self.generation && self.state == State::Starting => {
                 self.timers.insert(Timer::Stall, now + self.policies.start.stall_timeout);
             }
+            Event::WrongAnswer(g, answer) if g == self.generation => self.wrong_answer = answer,
             Event::Sampled { generation, cpu_time, output_bytes }
                 if generation == self.generation =>
             {
                 self.on_sampled(cpu_time, output_bytes, now);
             }
             Event::Alive(g) if g == self.generation => self.on_alive(now),
-            Event::Silent(g) if g == self.generation => self.on_silent(now),
+            Event::Silent(g, why) if g == self.generation => self.on_silent(why, now),
             Event::Worked(g) if g == self.generation => self.health.worked(now),
             _ => {}
         }
@@ -347,6 +351,7 @@ impl Machine {
 
     fn watch_start(&mut self, now: Moment) {
         self.sample = None;
+        self.wrong_answer = None;
         self.timers.insert(Timer::Stall, now + self.policies.start.stall_timeout);
         self.timers.entry(Timer::StartTotal).or_insert(now + self.policies.start.total_timeout);
         self.timers.insert(Timer::Progress, now + self.progress_every());
