@@ -24,6 +24,9 @@ pub const SPAWNS_AT_ONCE_MAX: usize = 64;
 pub const SOCKET_PATH_BYTES: usize = 107;
 /// Folders above the working directory in which a backend path is looked for, by the management contract.
 pub const BACKEND_PATH_PARENTS: usize = 5;
+/// Escalations of one instance in a row. The root allows three restarts in five minutes, so that the fourth in that
+/// time ends the service; an instance that fails too slowly for that is parked instead of a fifth.
+pub const ESCALATIONS: u32 = 4;
 /// The least delay of restarts that go on for ever: ten a second cost less than 1 % of a core in spawns.
 pub const RETRY_BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// The least memory limit of a backend: below it the dynamic linker of a C program fails before `main()`.

@@ -151,6 +151,7 @@ impl Machine {
             }
             Verdict::Escalate { why } => {
                 let why = format!("{why}, the last: {reason}");
+                self.book.count_trial(now);
                 self.rest(State::Backoff, why.clone(), Duration::ZERO, now);
                 self.effects.push(Effect::Escalate(why));
             }

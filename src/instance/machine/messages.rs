@@ -114,6 +114,6 @@ pub enum Effect {
         /// The reason as Symphony sees it.
         reason: String,
     },
-    /// Let the failure travel up the tree.
+    /// Let the failure travel up the tree: take the supervisor along.
     Escalate(String),
 }
