@@ -107,7 +107,8 @@ pub const OUTPUT_LINES_PER_SECOND: usize = 200;
 pub const SAMPLED_DESCENDANTS: usize = 64;
 /// Reports kept for an instance whose actor is just being replaced.
 pub const UNCLAIMED_REPORTS: usize = 16;
-/// A loading process is looked at for progress (output, CPU time) at most this often.
+/// A loading process is looked at for progress (output, CPU time) at most this often; a silent one whose CPU time was
+/// measured once is measured again after it.
 pub const PROGRESS_MIN: Duration = Duration::from_secs(1);
 /// And at least this often.
 pub const PROGRESS_MAX: Duration = Duration::from_secs(10);

@@ -28,6 +28,8 @@ pub struct HealthWatch {
 pub enum Diagnosis {
     /// Not enough is known yet: ask again at the next interval.
     Suspect,
+    /// Enough is known, but for its CPU time there is nothing to compare with: measure again soon.
+    Unclear,
     /// It misses answers, but it works.
     Busy,
     /// It hangs; with the reason in words.
@@ -70,14 +72,20 @@ impl HealthWatch {
         now: Moment,
     ) -> Diagnosis {
         let Some(silent_since) = self.silent_since else { return Diagnosis::Suspect };
-        let burning = self.burns_cpu(cpu_time, now);
+        let work = self.work(cpu_time, now);
         if self.misses < policy.misses {
             return Diagnosis::Suspect;
         }
         let served = self.last_work.is_some_and(|at| at >= silent_since);
         let silence = now.since(silent_since);
-        if (burning || served) && silence < policy.hang_timeout {
-            return Diagnosis::Busy;
+        let burning = work == Work::Seen;
+        if silence < policy.hang_timeout {
+            if burning || served {
+                return Diagnosis::Busy;
+            }
+            if work == Work::Unknown {
+                return Diagnosis::Unclear;
+            }
         }
         let missed = missed_in_words(&policy.check, self.misses);
         let busy = if burning { ", busy without an answer" } else { "" };
@@ -89,11 +97,27 @@ impl HealthWatch {
     }
 
     /// Whether it used a fair share of a core since the sample before.
-    fn burns_cpu(&mut self, cpu_time: Option<Duration>, now: Moment) -> bool {
-        let Some(used) = cpu_time else { return false };
-        let before = self.sample.replace((now, used));
-        before.is_some_and(|(at, then)| is_work(used.saturating_sub(then), now.since(at)))
+    fn work(&mut self, cpu_time: Option<Duration>, now: Moment) -> Work {
+        let Some(used) = cpu_time else { return Work::None };
+        match self.sample.replace((now, used)) {
+            Some((at, then)) if used >= then => {
+                if is_work(used - then, now.since(at)) {
+                    Work::Seen
+                } else {
+                    Work::None
+                }
+            }
+            // the first one; or a helper ended and took its share of the sum along
+            _ => Work::Unknown,
+        }
     }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Work {
+    Seen,
+    None,
+    Unknown,
 }
 
 fn missed_in_words(check: &HealthCheck, misses: u32) -> String {

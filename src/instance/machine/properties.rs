@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use proptest::prelude::*;
 
 use super::*;
-use crate::launcher::SpawnError;
+use crate::launcher::{ExitStatus, InstanceRecord, SpawnError};
 use crate::settings::policy::{HealthPolicy, RestartPolicy, StartPolicy, StopPolicy};
 
 #[derive(Debug, Clone)]

@@ -1,9 +1,10 @@
 //! Each row of the supervision contract's second section, in virtual time.
 
+mod gaps;
 mod watching;
 
 use super::*;
-use crate::launcher::SpawnError;
+use crate::launcher::{ExitStatus, SpawnError};
 use crate::settings::policy::{
     GiveUp, HealthPolicy, RestartClass, RestartPolicy, StartPolicy, StopPolicy, StopSignal,
 };

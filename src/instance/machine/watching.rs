@@ -34,15 +34,18 @@ impl Machine {
         }
         let got_on = output_bytes > output_before || used >= limits::PROGRESS_CPU;
         if !got_on {
-            // what grows slowly is compared with where it stood at the last progress
-            self.sample = before;
+            // what grows slowly is compared with where it stood at the last progress; a sum that shrank (a helper took
+            // its share along) with where it stands now
+            self.sample = Some((at, cpu_before.min(cpu_time), output_before.min(output_bytes)));
         }
         got_on
     }
 
     pub(super) fn on_alive(&mut self, now: Moment) {
         self.timers.remove(&Timer::HealthOverdue);
+        self.timers.remove(&Timer::SecondLook);
         self.judging = false;
+        self.asked_at = None;
         self.health.alive();
         if self.state == State::Unhealthy {
             self.reason = None;
@@ -55,9 +58,15 @@ impl Machine {
         if !self.state.is_alive() {
             return;
         }
+        // a question counts once, also where its answer comes after it was taken for missed
+        let Some(asked_at) = self.asked_at.take() else { return };
         self.timers.remove(&Timer::HealthOverdue);
-        self.health.missed(self.asked_at.take().unwrap_or(now), why);
+        self.health.missed(asked_at, why);
         self.judging = true;
+        self.measure(now);
+    }
+
+    fn measure(&mut self, now: Moment) {
         self.effects.push(Effect::Sample(self.generation));
         // should the sample not come either, the next deadline judges without it
         self.timers.insert(Timer::HealthOverdue, now + PROBER_SLACK);
@@ -71,6 +80,10 @@ impl Machine {
             let grace = self.policies.stop.grace.min(HUNG_GRACE);
             self.end_process(StopCause::Faulty(why), grace, now);
             return;
+        }
+        if diagnosis == Diagnosis::Unclear {
+            self.judging = true;
+            self.timers.insert(Timer::SecondLook, now + limits::PROGRESS_MIN);
         }
         let busy = if diagnosis == Diagnosis::Busy { ", but it works" } else { "" };
         let (misses, last) = (self.health.misses(), self.health.last_failure());
@@ -130,6 +143,7 @@ impl Machine {
                     self.effects.push(Effect::Check(self.generation));
                 }
             }
+            Timer::SecondLook => self.measure(now),
             Timer::HealthOverdue if self.judging => self.judge(None, now),
             Timer::HealthOverdue => self.on_silent("the prober did not answer".to_owned(), now),
             Timer::Forgive => self.book.forgive(),
