@@ -24,6 +24,9 @@ pub const SPAWNS_AT_ONCE_MAX: usize = 64;
 pub const SOCKET_PATH_BYTES: usize = 107;
 /// Folders above the working directory in which a backend path is looked for, by the management contract.
 pub const BACKEND_PATH_PARENTS: usize = 5;
+/// Escalations of one instance in a row. The root allows three restarts in five minutes, so that the fourth in that
+/// time ends the service; an instance that fails too slowly for that is parked instead of a fifth.
+pub const ESCALATIONS: u32 = 4;
 /// The least delay of restarts that go on for ever: ten a second cost less than 1 % of a core in spawns.
 pub const RETRY_BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// The least memory limit of a backend: below it the dynamic linker of a C program fails before `main()`.
@@ -110,7 +113,8 @@ pub const OUTPUT_LINES_PER_SECOND: usize = 200;
 pub const SAMPLED_DESCENDANTS: usize = 64;
 /// Reports kept for an instance whose actor is just being replaced.
 pub const UNCLAIMED_REPORTS: usize = 16;
-/// A loading process is looked at for progress (output, CPU time) at most this often.
+/// A loading process is looked at for progress (output, CPU time) at most this often; a silent one whose CPU time was
+/// measured once is measured again after it.
 pub const PROGRESS_MIN: Duration = Duration::from_secs(1);
 /// And at least this often.
 pub const PROGRESS_MAX: Duration = Duration::from_secs(10);

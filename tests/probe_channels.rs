@@ -48,7 +48,7 @@ async fn http_backend_may_wait_for_another_status_than_200() {
 async fn every_way_of_http_to_fail_is_silence() {
     let mut rig = Rig::start();
     for (fault, limit, expected) in [
-        ("status", LIMIT, "status 500"),
+        ("status", LIMIT, "answered 500"),
         ("hang", SHORT, "no answer within"),
         ("close", LIMIT, "no HTTP answer"),
         ("garbage", LIMIT, "no HTTP answer"),

@@ -9,8 +9,8 @@ mod wishes;
 use std::sync::Arc;
 
 use actix::{
-    Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, SpawnHandle,
-    WrapFuture,
+    Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, Recipient,
+    SpawnHandle, WrapFuture,
 };
 use tokio::sync::oneshot;
 
@@ -39,6 +39,8 @@ pub struct InstanceActor {
     model: Arc<ModelSpec>,
     backend: Arc<BackendSpec>,
     services: Services,
+    /// Taken along when this instance escalates.
+    supervisor: Recipient<StopActor>,
     slot: ExitSlot,
     machine: Machine,
     endpoint: Endpoint,
@@ -75,6 +77,7 @@ impl InstanceActor {
         model: Arc<ModelSpec>,
         backend: Arc<BackendSpec>,
         services: Services,
+        supervisor: Recipient<StopActor>,
         slot: ExitSlot,
     ) -> Self {
         let id = model.instance_id();
@@ -86,6 +89,7 @@ impl InstanceActor {
             model,
             backend,
             services,
+            supervisor,
             slot,
             pid: None,
             started_at: None,
@@ -194,11 +198,7 @@ impl InstanceActor {
                     at: Clock::wall_seconds(),
                 }));
             }
-            Effect::Escalate(why) => {
-                self.keep();
-                self.slot.set(ExitReason::Failed(why));
-                ctx.stop();
-            }
+            Effect::Escalate(why) => self.escalate(why, ctx),
         }
     }
 
@@ -453,9 +453,13 @@ impl Handler<ProbeReport> for InstanceActor {
                 self.progress = Some(text);
                 Event::Progressed(generation)
             }
+            Finding::WrongAnswer(answer) => {
+                self.progress.clone_from(&answer);
+                Event::WrongAnswer(generation, answer)
+            }
             Finding::NeverReady(why) => Event::NeverReady(generation, why),
             Finding::Alive { .. } => Event::Alive(generation),
-            Finding::Silent(_) => Event::Silent(generation),
+            Finding::Silent(why) => Event::Silent(generation, why),
         };
         self.feed(event, ctx);
     }

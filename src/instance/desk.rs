@@ -173,7 +173,13 @@ async fn start(
         }
     }
     for _ in 0..ATTEMPTS {
-        let spec = child_spec(desk.clone(), model.clone(), backend.clone(), services.clone());
+        let spec = child_spec(
+            supervisor.clone(),
+            desk.clone(),
+            model.clone(),
+            backend.clone(),
+            services.clone(),
+        );
         match supervisor.send(StartChild(spec)).await {
             Ok(Ok(_)) => return Ok(()),
             // the one before is just leaving
@@ -189,6 +195,7 @@ async fn start(
 }
 
 fn child_spec(
+    supervisor: Addr<Supervisor>,
     desk: Addr<ModelDesk>,
     model: Arc<ModelSpec>,
     backend: Arc<BackendSpec>,
@@ -202,7 +209,10 @@ fn child_spec(
     let name = model.name.clone();
     ChildSpec::actor(
         rules,
-        move |slot| InstanceActor::new(model.clone(), backend.clone(), services.clone(), slot),
+        move |slot| {
+            let supervisor = supervisor.clone().recipient();
+            InstanceActor::new(model.clone(), backend.clone(), services.clone(), supervisor, slot)
+        },
         move |addr| desk.do_send(Introduce { model: name.clone(), addr }),
     )
 }

@@ -14,6 +14,7 @@
 
 mod ending;
 mod messages;
+mod resuming;
 mod watching;
 
 use std::collections::BTreeMap;
@@ -25,7 +26,7 @@ use super::restart::RestartBook;
 use super::state::State;
 use crate::clock::Moment;
 use crate::ids::Generation;
-use crate::launcher::{ExitStatus, GroupSignal, InstanceRecord};
+use crate::launcher::GroupSignal;
 use crate::limits;
 use crate::settings::policy::{HealthCheck, Readiness};
 
@@ -50,6 +51,8 @@ enum Timer {
     Health,
     /// The prober itself did not answer.
     HealthOverdue,
+    /// Measure a silent process once more.
+    SecondLook,
     /// Ready for long enough to forgive failures.
     Forgive,
     /// The stop signal was not followed.
@@ -80,11 +83,15 @@ pub struct Machine {
     spawned: bool,
     was_ready: bool,
     stop_cause: Option<StopCause>,
+    /// A KILL was asked for before there was a process.
+    hurry: bool,
     book: RestartBook,
     health: HealthWatch,
     asked_at: Option<Moment>,
     judging: bool,
     sample: Option<(Moment, Duration, u64)>,
+    /// While it starts: what it answers instead of being ready.
+    wrong_answer: Option<String>,
     restarts: u64,
     reason: Option<String>,
     timers: BTreeMap<Timer, Moment>,
@@ -104,72 +111,18 @@ impl Machine {
             spawned: false,
             was_ready: false,
             stop_cause: None,
+            hurry: false,
             health: HealthWatch::default(),
             asked_at: None,
             judging: false,
             sample: None,
+            wrong_answer: None,
             restarts: 0,
             reason: None,
             timers: BTreeMap::new(),
             spread: fastrand::Rng::with_seed(seed.wrapping_add(1)),
             effects: Vec::new(),
         }
-    }
-
-    /// Goes on where a predecessor was ended: same generation, same process, same counters.
-    pub fn resume(
-        &mut self,
-        record: &InstanceRecord,
-        presence: Presence,
-        now: Moment,
-    ) -> Vec<Effect> {
-        let alive = presence == Presence::Alive;
-        self.generation = record.generation;
-        self.restarts = record.restarts;
-        self.reason.clone_from(&record.reason);
-        self.book.resume(record.consecutive_failures, record.park_level, &record.window);
-        let recorded = State::ALL.into_iter().find(|state| state.as_str() == record.state);
-        self.state = recorded.unwrap_or(State::Stopped);
-        self.spawned = alive;
-        self.wanted = match self.state {
-            State::Stopped => false,
-            State::Stopping | State::Unkillable => {
-                self.stop_cause = Some(if record.wanted {
-                    // what is to be replaced (a hang, a stall, by hand) is replaced also now
-                    StopCause::Faulty(record.reason.clone().unwrap_or_else(|| "ended".into()))
-                } else {
-                    StopCause::Asked
-                });
-                record.wanted
-            }
-            _ => true,
-        };
-        match self.state {
-            State::Starting if alive => self.watch_start(now),
-            State::Ready | State::Unhealthy if alive => {
-                self.was_ready = true;
-                self.watch_health(now);
-            }
-            State::Stopping | State::Unkillable if alive => {
-                let signal = GroupSignal::Stop(self.policies.stop.signal);
-                self.signal_stop(signal, self.policies.stop.grace, now);
-            }
-            State::Backoff | State::Parked => {
-                self.timers.insert(Timer::Wake, record.wait_until.unwrap_or(now));
-            }
-            State::Stopped => {}
-            // the answer to the order is on its way
-            State::Starting | State::Stopping if presence == Presence::Ordered => {
-                self.timers.insert(Timer::StartTotal, now + self.policies.start.total_timeout);
-            }
-            // its process ended while nobody looked, or was never started: decided as an end of unknown kind
-            _ => {
-                self.was_ready = matches!(self.state, State::Ready | State::Unhealthy);
-                self.spawned = true;
-                self.on_exited(ExitStatus::Unknown, now);
-            }
-        }
-        std::mem::take(&mut self.effects)
     }
 
     /// Where its life stands.
@@ -218,9 +171,12 @@ impl Machine {
     }
 
     /// Goes on under other rules; what runs keeps running.
-    pub fn set_policies(&mut self, policies: Policies) {
+    pub fn set_policies(&mut self, policies: Policies, now: Moment) {
         self.book.set_policy(policies.restart.clone());
-        self.policies = policies;
+        let before = std::mem::replace(&mut self.policies, policies);
+        if self.state.is_alive() && self.policies.health != before.health {
+            self.plan_question(now);
+        }
     }
 
     /// Takes an event; answers what is to be done, in this order. What concerns another generation changes nothing.
@@ -235,7 +191,7 @@ impl Machine {
             Event::SpawnFailed(g, error) if self.expects_spawn(g) => {
                 self.on_spawn_failed(&error, now);
             }
-            Event::SpawnCancelled(g) if self.expects_spawn(g) => self.down(now),
+            Event::SpawnCancelled(g) if self.expects_spawn(g) => self.on_spawn_cancelled(now),
             Event::Exited(g, status) if g == self.generation && self.spawned => {
                 self.on_exited(status, now);
             }
@@ -248,13 +204,14 @@ impl Machine {
             Event::Progressed(g) if g == self.generation && self.state == State::Starting => {
                 self.timers.insert(Timer::Stall, now + self.policies.start.stall_timeout);
             }
+            Event::WrongAnswer(g, answer) if g == self.generation => self.wrong_answer = answer,
             Event::Sampled { generation, cpu_time, output_bytes }
                 if generation == self.generation =>
             {
                 self.on_sampled(cpu_time, output_bytes, now);
             }
             Event::Alive(g) if g == self.generation => self.on_alive(now),
-            Event::Silent(g) if g == self.generation => self.on_silent(now),
+            Event::Silent(g, why) if g == self.generation => self.on_silent(why, now),
             Event::Worked(g) if g == self.generation => self.health.worked(now),
             _ => {}
         }
@@ -315,8 +272,10 @@ impl Machine {
 
     fn on_kill(&mut self, now: Moment) {
         self.on_stop(now);
-        if self.state == State::Stopping && self.spawned {
-            self.kill(now);
+        match self.state {
+            State::Stopping | State::Unkillable if self.spawned => self.kill(now),
+            State::Stopping => self.hurry = true,
+            _ => {}
         }
     }
 
@@ -328,6 +287,7 @@ impl Machine {
         self.spawned = false;
         self.was_ready = false;
         self.stop_cause = None;
+        self.hurry = false;
         self.reason = None;
         self.timers.insert(Timer::StartTotal, now + self.policies.start.total_timeout);
         self.change(State::Starting, cause);
@@ -338,6 +298,10 @@ impl Machine {
         self.spawned = true;
         if self.state == State::Stopping {
             // asked to stop while the spawn was under way
+            if self.hurry {
+                self.kill(now);
+                return;
+            }
             let signal = GroupSignal::Stop(self.policies.stop.signal);
             self.signal_stop(signal, self.policies.stop.grace, now);
             return;
@@ -347,6 +311,7 @@ impl Machine {
 
     fn watch_start(&mut self, now: Moment) {
         self.sample = None;
+        self.wrong_answer = None;
         self.timers.insert(Timer::Stall, now + self.policies.start.stall_timeout);
         self.timers.entry(Timer::StartTotal).or_insert(now + self.policies.start.total_timeout);
         self.timers.insert(Timer::Progress, now + self.progress_every());
@@ -374,10 +339,15 @@ impl Machine {
         self.health = HealthWatch::default();
         self.judging = false;
         self.timers.insert(Timer::Forgive, now + self.policies.restart.reset_after);
+        self.plan_question(now);
+    }
+
+    fn plan_question(&mut self, now: Moment) {
         if self.policies.health.check != HealthCheck::None {
             // the first question comes at a random point of the interval, so that many instances spread their load
-            let first = self.policies.health.every.mul_f64(self.spread.f64().max(0.1));
-            self.timers.insert(Timer::Health, now + first);
+            let first = now + self.policies.health.every.mul_f64(self.spread.f64().max(0.1));
+            let planned = self.timers.entry(Timer::Health).or_insert(first);
+            *planned = first.min(*planned);
         }
     }
 

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use crate::clock::Moment;
+use crate::limits;
 use crate::settings::policy::{GiveUp, RestartPolicy};
 use crate::supervision::backoff::Backoff;
 use crate::supervision::window::RestartWindow;
@@ -77,7 +78,7 @@ impl RestartBook {
         self.consecutive_failures
     }
 
-    /// How often it was parked in a row.
+    /// How often it was given up in a row, by whatever way.
     pub fn park_level(&self) -> u32 {
         self.park_level
     }
@@ -145,21 +146,27 @@ impl RestartBook {
         // the one trial start after a rest is the last of its row: its failure gives up again
         self.consecutive_failures = self.policy.max_consecutive_failures;
         match self.policy.on_give_up {
-            GiveUp::Park => {
-                let doublings = self.park_level.min(31);
-                self.park_level = self.park_level.saturating_add(1);
-                let cool_off = self.policy.cool_off.saturating_mul(1 << doublings);
-                Verdict::Park { cool_off: cool_off.min(self.policy.cool_off_max), why }
-            }
-            GiveUp::Escalate => {
-                self.clear();
+            GiveUp::Park => self.park(self.park_level, why),
+            GiveUp::Escalate if self.park_level < limits::ESCALATIONS => {
+                self.park_level += 1;
                 Verdict::Escalate { why }
+            }
+            // it fails too slowly for those above to give up: the tree is left in peace
+            GiveUp::Escalate => {
+                let why = format!("{why}, escalated {} times in a row", limits::ESCALATIONS);
+                self.park(self.park_level - limits::ESCALATIONS, why)
             }
             GiveUp::Retry => {
                 let random = self.random.f64();
                 Verdict::Restart(self.backoff().delay(u32::MAX, random))
             }
         }
+    }
+
+    fn park(&mut self, doublings: u32, why: String) -> Verdict {
+        self.park_level = self.park_level.saturating_add(1);
+        let cool_off = self.policy.cool_off.saturating_mul(1 << doublings.min(31));
+        Verdict::Park { cool_off: cool_off.min(self.policy.cool_off_max), why }
     }
 }
 
@@ -229,15 +236,36 @@ mod tests {
     }
 
     #[test]
-    fn retry_goes_on_at_the_cap_and_escalate_goes_up() {
+    fn retry_goes_on_at_the_cap() {
         let retry =
             RestartPolicy { on_give_up: GiveUp::Retry, max_consecutive_failures: 0, ..policy() };
         assert_eq!(delay(RestartBook::new(retry, 1).judge(None, at(0))), 60_000);
-        let escalate =
-            RestartPolicy { on_give_up: GiveUp::Escalate, max_consecutive_failures: 0, ..policy() };
-        assert!(matches!(
-            RestartBook::new(escalate, 1).judge(None, at(0)),
-            Verdict::Escalate { .. }
-        ));
+    }
+
+    #[test]
+    fn escalate_goes_up_a_few_times_in_a_row_and_then_parks() {
+        let escalate = RestartPolicy { on_give_up: GiveUp::Escalate, ..policy() };
+        let mut book = RestartBook::new(escalate.clone(), 1);
+        for _ in 0..5 {
+            assert!(matches!(book.judge(None, at(0)), Verdict::Restart(_)));
+        }
+        for round in 0..4 {
+            // its actor is another one each time, which knows what was written down
+            let mut successor = RestartBook::new(escalate.clone(), 1);
+            successor.resume(book.consecutive_failures(), book.park_level(), &book.window());
+            book = successor;
+            let verdict = book.judge(None, at(0));
+            assert!(matches!(verdict, Verdict::Escalate { .. }), "round {round}: {verdict:?}");
+        }
+        for rest in [300, 600] {
+            let verdict = book.judge(None, at(0));
+            assert!(
+                matches!(&verdict, Verdict::Park { cool_off, why }
+                    if cool_off.as_secs() == rest && why.contains("escalated 4 times in a row")),
+                "{verdict:?}"
+            );
+        }
+        book.forgive();
+        assert!(matches!(book.judge(None, at(0)), Verdict::Restart(Duration::ZERO)));
     }
 }

@@ -70,7 +70,7 @@ async fn ping_or_greet(endpoint: &str, slot: &mut Option<Link>) -> Result<(), Li
 async fn served(port: u16, path: &str) -> Result<(), String> {
     match http::status(port, path).await {
         Ok(200..=299) => Ok(()),
-        Ok(status) => Err(format!("{path} answered with status {status}")),
+        Ok(status) => Err(format!("answered {status}")),
         Err(error) => Err(error.to_string()),
     }
 }

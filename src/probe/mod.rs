@@ -129,6 +129,9 @@ pub enum Finding {
     },
     /// It is loading and said how far it is (`STATUS=` on a notify socket).
     Progress(String),
+    /// It answers the question for readiness as no loading backend does, and with what; `None`: it does so no more.
+    /// Told when it changes.
+    WrongAnswer(Option<String>),
     /// The readiness channel closed, or can never work.
     NeverReady(String),
     /// It answered a health question.

@@ -72,7 +72,7 @@ impl ScriptedProber {
         let mut script = self.script();
         let recipient = match &finding {
             Finding::Alive { .. } | Finding::Silent(_) => script.asking.remove(key),
-            Finding::Progress(_) => script.waiting.get(key).cloned(),
+            Finding::Progress(_) | Finding::WrongAnswer(_) => script.waiting.get(key).cloned(),
             Finding::Ready { .. } | Finding::NeverReady(_) => script.waiting.remove(key),
         };
         drop(script);

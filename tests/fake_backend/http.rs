@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::output;
 use crate::script::{HttpFault, Script};
 
 /// Whether loading is over.
@@ -72,6 +73,10 @@ fn answer(stream: &mut TcpStream, status: &str) -> io::Result<()> {
 fn fail(fault: HttpFault, stream: &mut TcpStream) -> io::Result<()> {
     match fault {
         HttpFault::Status => answer(stream, "500 Internal Server Error"),
+        HttpFault::NotFound => {
+            output::line("GET 404 Not Found");
+            answer(stream, "404 Not Found")
+        }
         HttpFault::Hang | HttpFault::Close => Ok(()),
         HttpFault::Garbage => stream.write_all(&[0x00, 0xff, b'\r', b'\n'].repeat(100)),
         HttpFault::Endless => {

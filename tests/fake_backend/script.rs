@@ -140,6 +140,8 @@ pub enum Lie {
 pub enum HttpFault {
     /// Answers 500.
     Status,
+    /// Answers 404 and prints a line for it, as a server without that path does.
+    NotFound,
     /// Takes the request and never answers.
     Hang,
     /// Closes without an answer.

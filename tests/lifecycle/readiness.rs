@@ -101,3 +101,26 @@ fn one_that_is_never_ready_is_restarted_and_given_up() {
     assert_eq!(kinds, [&start[..], &start, &["parked"]].concat());
     service.stop();
 }
+
+#[test]
+fn a_wrong_ready_path_is_told_and_ends_as_a_stall() {
+    // it logs every question: that is not progress
+    let flags = ["--load-time", "0s", "--http", "{port}", "--http-fail", "not-found"];
+    let mut command = vec![crate::backend::FAKE];
+    command.extend(flags);
+    let model = program("a", &command)
+        .with("kind", json!("http"))
+        .with("ready", json!({ "http": "/helth" }))
+        .with("start", json!({ "stall_timeout": "3s", "total_timeout": "1h" }))
+        .with("restart", json!({ "max_consecutive_failures": 0 }));
+    let service = Service::start(&[model]);
+    let load = service.order_load("a");
+    let told = "GET /helth answered 404, waiting for 200";
+    let row = service.wait_for("a", "told what is wrong", |row| row.0["progress"] == told);
+    assert_eq!(row.state(), "starting");
+    let error = load.outcome().expect_err("it never becomes ready");
+    assert!(error.contains(&format!("no progress for 3s, {told}")), "{error}");
+    assert!(error.contains("GET 404 Not Found"), "with its output: {error}");
+    assert_eq!(service.row("a").state(), "parked");
+    service.stop();
+}

@@ -4,15 +4,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use symphony::app::{ServeOptions, Service};
+use symphony::app::{ServeError, ServeOptions, Service, Wish, Wishes};
+use symphony::events::messages::{LifecycleEvent, ReadEvents};
 use symphony::gateway::zmq::messages::Observe;
-use symphony::ids::{Generation, ProcessKey};
+use symphony::ids::{Generation, InstanceId, ModelName, ProcessKey};
 use symphony::instance::desk::StopAll;
 use symphony::instance::messages::{LoadModel, ModelError, UnloadModel};
 use symphony::launcher::ExitStatus;
 use symphony::launcher::scripted::{Script, ScriptedLauncher};
 use symphony::probe::scripted::ScriptedProber;
+use symphony::registry::messages::InstanceView;
 use symphony::settings::model::{BackendSpec, ModelSpec, Settings};
+use symphony::settings::policy::GiveUp;
 use symphony::supervision::crash::CrashForTest;
 use tokio::time::{Duration, Instant, sleep, timeout};
 
@@ -22,14 +25,20 @@ struct Scripted {
     _folder: tempfile::TempDir,
 }
 
-fn settings(folder: &Path, backend: BackendSpec) -> Settings {
-    let model = ModelSpec::new("a", backend).unwrap();
-    Settings::in_folder(folder).unwrap().with_model(model)
+/// With models `a`, `b` and so on.
+fn settings(folder: &Path, backends: Vec<BackendSpec>) -> Settings {
+    let names = ["a", "b", "c"].into_iter().zip(backends);
+    let models = names.map(|(name, backend)| ModelSpec::new(name, backend).unwrap());
+    models.fold(Settings::in_folder(folder).unwrap(), Settings::with_model)
 }
 
 async fn start(backend: BackendSpec) -> Scripted {
+    start_all(vec![backend]).await
+}
+
+async fn start_all(backends: Vec<BackendSpec>) -> Scripted {
     let folder = tempfile::tempdir().unwrap();
-    let settings = settings(folder.path(), backend);
+    let settings = settings(folder.path(), backends);
     let launcher = Arc::new(ScriptedLauncher::new());
     let prober = Arc::new(ScriptedProber::default());
     let service = Service::start_on(settings, ServeOptions::default(), launcher.clone(), prober);
@@ -38,8 +47,22 @@ async fn start(backend: BackendSpec) -> Scripted {
 
 impl Scripted {
     async fn load(&self) -> Result<(), ModelError> {
-        let load = LoadModel { model: "a".into(), wait: true, revive: true };
-        self.service.desk().unwrap().send(load).await.unwrap().map(drop)
+        self.load_model("a").await.map(drop)
+    }
+
+    async fn load_model(&self, name: &str) -> Result<Arc<InstanceView>, ModelError> {
+        let load = LoadModel { model: name.into(), wait: true, revive: true };
+        self.service.desk().unwrap().send(load).await.unwrap()
+    }
+
+    /// How often something of this kind happened to this subject.
+    async fn count(&self, kind: &str, subject: &str) -> usize {
+        let events = self.service.events().unwrap();
+        let Ok(page) = events.send(ReadEvents { since: 0, limit: usize::MAX }).await else {
+            return 0;
+        };
+        let of_kind = |event: &&Arc<LifecycleEvent>| event.kind == kind && event.subject == subject;
+        page.events.iter().filter(of_kind).count()
     }
 
     async fn unload(&self) -> Result<(), ModelError> {
@@ -49,8 +72,20 @@ impl Scripted {
 }
 
 fn generation(number: u64) -> ProcessKey {
-    let model = ModelSpec::new("a", BackendSpec::command(["x"])).unwrap();
-    ProcessKey { instance: model.instance_id(), generation: Generation(number) }
+    ProcessKey { instance: instance("a"), generation: Generation(number) }
+}
+
+fn instance(name: &str) -> InstanceId {
+    InstanceId::of_model(&ModelName::try_new(name).unwrap())
+}
+
+/// Nobody wishes anything.
+struct NoWishes;
+
+impl Wishes for NoWishes {
+    async fn next(&mut self) -> Wish {
+        std::future::pending().await
+    }
 }
 
 #[test]
@@ -100,7 +135,7 @@ fn clients_that_ask_without_a_pause_do_not_hold_up_the_stop() {
     let stopped = Arc::new(AtomicBool::new(false));
     actix_rt::System::new().block_on(async {
         let folder = tempfile::tempdir().unwrap();
-        let mut settings = settings(folder.path(), BackendSpec::command(["x"]));
+        let mut settings = settings(folder.path(), vec![BackendSpec::command(["x"])]);
         settings.service.drain_timeout = crate::backend::LIMIT * 10;
         let endpoint = settings.endpoints.cli_management.clone();
         let launcher = Arc::new(ScriptedLauncher::new());
@@ -158,5 +193,53 @@ fn a_process_whose_model_is_gone_when_the_desk_comes_back_is_ended() {
             sleep(Duration::from_millis(1)).await;
         }
         scripted.service.stop().await.unwrap();
+    });
+}
+
+#[test]
+fn an_escalation_is_counted_by_the_root_and_costs_no_other_process() {
+    actix_rt::System::new().block_on(async {
+        let mut failing = BackendSpec::command(["x"]);
+        // with the default backoff between them these are too slow for the window of their supervisor
+        failing.restart.max_consecutive_failures = 2;
+        failing.restart.on_give_up = GiveUp::Escalate;
+        let scripted = start_all(vec![failing, BackendSpec::command(["y"])]).await;
+        let other = scripted.load_model("b").await.unwrap();
+        scripted.load().await.unwrap();
+        let (a, b) = (instance("a"), instance("b"));
+        let launcher = scripted.launcher.clone();
+        let kill_a = || {
+            let live = launcher.live().into_iter();
+            live.filter(|key| key.instance == a)
+                .for_each(|key| launcher.exit(&key, ExitStatus::Code(3), Vec::new()));
+        };
+        let end = Instant::now() + crate::backend::LIMIT;
+        while scripted.count("escalated", a.as_str()).await == 0 {
+            assert!(Instant::now() < end, "it never escalates");
+            kill_a();
+            sleep(Duration::from_millis(1)).await;
+        }
+        // other instances get new actors and keep their processes
+        let after = scripted.load_model("b").await.unwrap();
+        assert_eq!((after.pid, after.generation), (other.pid, other.generation));
+        assert_eq!(scripted.count("actor_restarted", "root/instance_supervisor").await, 1);
+        assert!(launcher.live().iter().any(|key| key.instance == b));
+
+        let tree = scripted.service.run(NoWishes);
+        let failures = async {
+            loop {
+                kill_a();
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let ended = tokio::select! {
+            ended = tree => ended,
+            () = failures => unreachable!("an endless loop"),
+            () = tokio::time::sleep_until(end) => panic!("the rounds never end"),
+        };
+        assert!(matches!(ended, Err(ServeError::GaveUp(_))), "{ended:?}");
+        // three starts up to the first escalation, and one for each of three restarts by the root
+        let spawns = launcher.spawns();
+        assert_eq!(spawns.iter().filter(|key| key.instance == a).count(), 6);
     });
 }

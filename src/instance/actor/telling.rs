@@ -13,7 +13,7 @@ use crate::instance::state::State;
 use crate::launcher::InstanceRecord;
 use crate::launcher::table_messages::{Forget, Keep, RemoveSocket};
 use crate::registry::messages::{InstanceChanged, InstanceGone, InstanceView};
-use crate::supervision::ExitReason;
+use crate::supervision::{ExitReason, StopActor};
 
 impl InstanceActor {
     pub(super) fn on_changed(&mut self, generation: Generation, to: State, cause: Option<String>) {
@@ -38,6 +38,24 @@ impl InstanceActor {
             }
             _ => {}
         }
+    }
+
+    /// Its supervisor is to fail with it, so that those above count the escalation however slowly it came about. The
+    /// other instances lose their actors for a moment, and none its process.
+    pub(super) fn escalate(&mut self, why: String, ctx: &mut Context<Self>) {
+        self.services.events.do_send(Record {
+            subject: self.id.to_string(),
+            model: Some(self.model.name.to_string()),
+            generation: Some(self.machine.generation()),
+            kind: "escalated",
+            cause: Some(why),
+        });
+        self.answer_failed(|_| true);
+        self.keep();
+        // before our own exit is told: that one is no fault of the actor and is not to be mended by a restart
+        self.supervisor.do_send(StopActor);
+        self.slot.set(ExitReason::Shutdown);
+        ctx.stop();
     }
 
     /// Nobody gets what stays down. Who wants it again meanwhile waits for the start that follows.

@@ -113,7 +113,7 @@ impl Handler<Reconfigure> for InstanceActor {
     type Result = ();
 
     fn handle(&mut self, fresh: Reconfigure, ctx: &mut Self::Context) {
-        self.machine.set_policies(policies(&fresh.backend));
+        self.machine.set_policies(policies(&fresh.backend), self.services.clock.now());
         self.model = fresh.model;
         self.backend = fresh.backend;
         self.services.settings = fresh.settings;

@@ -39,7 +39,29 @@ impl Machine {
     pub(super) fn kill(&mut self, now: Moment) {
         self.timers.remove(&Timer::StopGrace);
         self.effects.push(Effect::Signal(self.generation, GroupSignal::Kill));
-        self.timers.insert(Timer::KillGrace, now + self.policies.stop.kill_grace);
+        // asked for again: the kernel has its time from the first one on
+        self.timers.entry(Timer::KillGrace).or_insert(now + self.policies.stop.kill_grace);
+    }
+
+    /// There was no process yet to end.
+    pub(super) fn on_spawn_cancelled(&mut self, now: Moment) {
+        match self.stop_cause.take() {
+            Some(StopCause::ByHand) if self.wanted => {
+                self.change(State::Exited, Some("restart by hand".into()));
+                self.restarts += 1;
+                self.launch(Some("restart by hand".into()), now);
+            }
+            Some(StopCause::Faulty(reason)) if self.wanted => {
+                let generation = self.generation;
+                self.effects.push(Effect::Ended {
+                    generation,
+                    status: None,
+                    reason: reason.clone(),
+                });
+                self.after_end(reason, None, false, now);
+            }
+            _ => self.down(now),
+        }
     }
 
     pub(super) fn on_spawn_failed(&mut self, error: &SpawnError, now: Moment) {
@@ -151,6 +173,7 @@ impl Machine {
             }
             Verdict::Escalate { why } => {
                 let why = format!("{why}, the last: {reason}");
+                self.book.count_trial(now);
                 self.rest(State::Backoff, why.clone(), Duration::ZERO, now);
                 self.effects.push(Effect::Escalate(why));
             }

@@ -56,6 +56,8 @@ pub enum Event {
     NeverReady(Generation, String),
     /// It said that it goes on loading.
     Progressed(Generation),
+    /// It answers the question for readiness, and not as a loading backend does; `None`: it does so no more.
+    WrongAnswer(Generation, Option<String>),
     /// What it used so far.
     Sampled {
         /// Which start.
@@ -67,8 +69,8 @@ pub enum Event {
     },
     /// It answered a health question.
     Alive(Generation),
-    /// It did not answer one.
-    Silent(Generation),
+    /// It did not answer one as it should, and what came instead.
+    Silent(Generation, String),
     /// It served somebody.
     Worked(Generation),
     /// A deadline passed.
@@ -112,6 +114,6 @@ pub enum Effect {
         /// The reason as Symphony sees it.
         reason: String,
     },
-    /// Let the failure travel up the tree.
+    /// Let the failure travel up the tree: take the supervisor along.
     Escalate(String),
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use proptest::prelude::*;
 
 use super::*;
-use crate::launcher::SpawnError;
+use crate::launcher::{ExitStatus, InstanceRecord, SpawnError};
 use crate::settings::policy::{HealthPolicy, RestartPolicy, StartPolicy, StopPolicy};
 
 #[derive(Debug, Clone)]
@@ -176,7 +176,7 @@ impl World {
             Move::Alive => self.feed(Event::Alive(self.machine.generation())),
             Move::Silent => {
                 let generation = self.machine.generation();
-                self.feed(Event::Silent(generation));
+                self.feed(Event::Silent(generation, "no answer".into()));
                 let cpu_time = Duration::ZERO;
                 self.feed(Event::Sampled { generation, cpu_time, output_bytes: 0 });
             }

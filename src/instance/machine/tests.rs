@@ -1,7 +1,10 @@
 //! Each row of the supervision contract's second section, in virtual time.
 
+mod gaps;
+mod watching;
+
 use super::*;
-use crate::launcher::SpawnError;
+use crate::launcher::{ExitStatus, SpawnError};
 use crate::settings::policy::{
     GiveUp, HealthPolicy, RestartClass, RestartPolicy, StartPolicy, StopPolicy, StopSignal,
 };
@@ -382,86 +385,6 @@ fn restart_by_hand_replaces_and_forgives() {
 }
 
 #[test]
-fn slow_loader_is_not_killed_while_it_moves() {
-    let mut bench = Bench::new(defaults());
-    bench.feed(Event::Start);
-    bench.spawned();
-    for minute in 0..50 {
-        bench.pass(secs(60));
-        let cpu_time = secs(minute);
-        bench.feed(Event::Sampled { generation: Generation(1), cpu_time, output_bytes: 0 });
-    }
-    assert_eq!(bench.state(), State::Starting);
-    bench.pass(secs(299));
-    assert_eq!(bench.state(), State::Starting);
-    bench.pass(secs(1));
-    assert_eq!(bench.state(), State::Stopping);
-    bench.exits(KILLED);
-    assert!(bench.last_reason().starts_with("start stalled: no progress for 5m"));
-}
-
-#[test]
-fn a_start_takes_an_hour_at_most() {
-    let mut bench = Bench::new(defaults());
-    bench.feed(Event::Start);
-    bench.spawned();
-    for _ in 0..59 {
-        bench.pass(secs(60));
-        bench.feed(Event::Progressed(Generation(1)));
-    }
-    assert_eq!(bench.state(), State::Starting);
-    bench.pass(secs(60));
-    assert_eq!(bench.state(), State::Stopping);
-}
-
-/// Answers each health question with silence after its timeout, and each sample with this share of a core.
-fn freeze(bench: &mut Bench, share: f64, limit: Duration) -> Duration {
-    let began = bench.now;
-    while bench.state().is_alive() && bench.now.since(began) < limit {
-        let effects = bench.pass(Duration::from_millis(100));
-        if effects.iter().any(|effect| matches!(effect, Effect::Check(_))) {
-            bench.pass(secs(2));
-            let generation = bench.generation();
-            bench.feed(Event::Silent(generation));
-            let cpu_time = bench.now.since_origin().mul_f64(share);
-            bench.feed(Event::Sampled { generation, cpu_time, output_bytes: 0 });
-        }
-    }
-    bench.now.since(began)
-}
-
-#[test]
-fn sigstop_is_noticed() {
-    let mut bench = loaded();
-    let noticed = freeze(&mut bench, 0.0, secs(300));
-    assert!(noticed <= secs(18), "{noticed:?}");
-    assert_eq!(bench.state(), State::Stopping);
-    assert_eq!(signals(&bench.pass(secs(2))), [GroupSignal::Kill], "nobody waits for its work");
-    bench.exits(KILLED);
-    assert_eq!(bench.state(), State::Starting);
-    assert!(bench.last_reason().starts_with("hang: 3 pings missed"), "{}", bench.last_reason());
-}
-
-#[test]
-fn busy_is_not_down() {
-    let mut bench = loaded();
-    let noticed = freeze(&mut bench, 0.9, secs(100));
-    assert!(noticed >= secs(100) && bench.state() == State::Unhealthy);
-    assert!(bench.machine.reason().is_some_and(|why| why.contains("but it works")));
-    let generation = bench.generation();
-    bench.feed(Event::Alive(generation));
-    assert_eq!(bench.state(), State::Ready);
-}
-
-#[test]
-fn a_prober_without_an_answer_counts_as_silence() {
-    let mut bench = loaded();
-    bench.pass(secs(60));
-    assert_ne!(bench.state(), State::Ready, "neither answers nor samples came");
-    assert!(bench.seen.iter().any(|effect| matches!(effect, Effect::Signal(..))));
-}
-
-#[test]
 fn another_generation_changes_nothing() {
     let mut bench = loaded();
     bench.exits(KILLED);
@@ -472,7 +395,7 @@ fn another_generation_changes_nothing() {
         Event::Exited(old, KILLED),
         Event::Ready(old),
         Event::NeverReady(old, "x".into()),
-        Event::Silent(old),
+        Event::Silent(old, "no answer".into()),
         Event::SpawnCancelled(old),
     ] {
         assert!(bench.feed(event).is_empty());

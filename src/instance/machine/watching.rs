@@ -4,29 +4,48 @@ use std::time::Duration;
 
 use super::{Effect, HUNG_GRACE, Machine, PROBER_SLACK, State, StopCause, Timer};
 use crate::clock::Moment;
-use crate::instance::health::Diagnosis;
+use crate::instance::health::{Diagnosis, is_work};
 use crate::limits;
+use crate::settings::policy::Readiness;
 
 impl Machine {
     pub(super) fn on_sampled(&mut self, cpu_time: Duration, output_bytes: u64, now: Moment) {
         match self.state {
-            State::Starting => {
-                let progressed = self.sample.is_none_or(|(_, cpu, output)| {
-                    output_bytes > output || cpu_time.saturating_sub(cpu) >= limits::PROGRESS_CPU
-                });
-                if progressed {
-                    self.sample = Some((now, cpu_time, output_bytes));
-                    self.timers.insert(Timer::Stall, now + self.policies.start.stall_timeout);
-                }
-            }
+            State::Starting => self.look_for_progress(cpu_time, output_bytes, now),
             State::Ready | State::Unhealthy if self.judging => self.judge(Some(cpu_time), now),
             _ => {}
         }
     }
 
+    fn look_for_progress(&mut self, cpu_time: Duration, output_bytes: u64, now: Moment) {
+        if self.gets_on(cpu_time, output_bytes, now) {
+            self.timers.insert(Timer::Stall, now + self.policies.start.stall_timeout);
+        }
+    }
+
+    /// Whether a starting process did something since it was last seen to.
+    fn gets_on(&mut self, cpu_time: Duration, output_bytes: u64, now: Moment) -> bool {
+        let before = self.sample.replace((now, cpu_time, output_bytes));
+        let Some((at, cpu_before, output_before)) = before else { return true };
+        let used = cpu_time.saturating_sub(cpu_before);
+        if self.wrong_answer.is_some() {
+            // each of our own questions costs it CPU time, and often a line of output
+            return is_work(used, now.since(at));
+        }
+        let got_on = output_bytes > output_before || used >= limits::PROGRESS_CPU;
+        if !got_on {
+            // what grows slowly is compared with where it stood at the last progress; a sum that shrank (a helper took
+            // its share along) with where it stands now
+            self.sample = Some((at, cpu_before.min(cpu_time), output_before.min(output_bytes)));
+        }
+        got_on
+    }
+
     pub(super) fn on_alive(&mut self, now: Moment) {
         self.timers.remove(&Timer::HealthOverdue);
+        self.timers.remove(&Timer::SecondLook);
         self.judging = false;
+        self.asked_at = None;
         self.health.alive();
         if self.state == State::Unhealthy {
             self.reason = None;
@@ -35,13 +54,19 @@ impl Machine {
         }
     }
 
-    pub(super) fn on_silent(&mut self, now: Moment) {
+    pub(super) fn on_silent(&mut self, why: String, now: Moment) {
         if !self.state.is_alive() {
             return;
         }
+        // a question counts once, also where its answer comes after it was taken for missed
+        let Some(asked_at) = self.asked_at.take() else { return };
         self.timers.remove(&Timer::HealthOverdue);
-        self.health.missed(self.asked_at.take().unwrap_or(now));
+        self.health.missed(asked_at, why);
         self.judging = true;
+        self.measure(now);
+    }
+
+    fn measure(&mut self, now: Moment) {
         self.effects.push(Effect::Sample(self.generation));
         // should the sample not come either, the next deadline judges without it
         self.timers.insert(Timer::HealthOverdue, now + PROBER_SLACK);
@@ -56,8 +81,13 @@ impl Machine {
             self.end_process(StopCause::Faulty(why), grace, now);
             return;
         }
+        if diagnosis == Diagnosis::Unclear {
+            self.judging = true;
+            self.timers.insert(Timer::SecondLook, now + limits::PROGRESS_MIN);
+        }
         let busy = if diagnosis == Diagnosis::Busy { ", but it works" } else { "" };
-        self.reason = Some(format!("{} health answers missed{busy}", self.health.misses()));
+        let (misses, last) = (self.health.misses(), self.health.last_failure());
+        self.reason = Some(format!("{misses} health answers missed{busy}, the last: {last}"));
         if self.state == State::Ready {
             self.timers.remove(&Timer::Forgive);
             self.change(State::Unhealthy, self.reason.clone());
@@ -91,11 +121,13 @@ impl Machine {
             }
             Timer::Stall => {
                 let span = humantime::format_duration(self.policies.start.stall_timeout);
-                self.end_faulty(format!("start stalled: no progress for {span}"), now);
+                let waiting = self.waiting();
+                self.end_faulty(format!("start stalled: no progress for {span}, {waiting}"), now);
             }
             Timer::StartTotal => {
                 let span = humantime::format_duration(self.policies.start.total_timeout);
-                self.end_faulty(format!("start took longer than {span}"), now);
+                let waiting = self.waiting();
+                self.end_faulty(format!("start took longer than {span}, {waiting}"), now);
             }
             Timer::Progress => {
                 self.effects.push(Effect::Sample(self.generation));
@@ -111,14 +143,37 @@ impl Machine {
                     self.effects.push(Effect::Check(self.generation));
                 }
             }
+            Timer::SecondLook => self.measure(now),
             Timer::HealthOverdue if self.judging => self.judge(None, now),
-            Timer::HealthOverdue => self.on_silent(now),
+            Timer::HealthOverdue => self.on_silent("the prober did not answer".to_owned(), now),
             Timer::Forgive => self.book.forgive(),
             Timer::StopGrace => self.kill(now),
             Timer::KillGrace => {
                 let why = "KILL was not carried out: the kernel holds the process".to_owned();
                 self.reason = Some(why.clone());
                 self.change(State::Unkillable, Some(why));
+            }
+        }
+    }
+
+    /// What a start waits for, in words.
+    fn waiting(&self) -> String {
+        if !self.spawned {
+            return "waiting to be spawned".to_owned();
+        }
+        if let Some(answer) = &self.wrong_answer {
+            return answer.clone();
+        }
+        match &self.policies.start.ready {
+            Readiness::Handshake => "waiting for an answered handshake".to_owned(),
+            Readiness::Http { path, status } => {
+                format!("waiting for GET {path} to be answered with {status}")
+            }
+            Readiness::Tcp => "waiting for its port to take a connection".to_owned(),
+            Readiness::Fd { number } => format!("waiting for a newline on descriptor {number}"),
+            Readiness::Notify => "waiting for READY=1 on $NOTIFY_SOCKET".to_owned(),
+            Readiness::Delay(delay) => {
+                format!("waiting for {} to pass", humantime::format_duration(*delay))
             }
         }
     }

@@ -1,0 +1,79 @@
+//! Going on from a record, also one that another version of the program wrote or that fits nothing.
+
+use super::{Effect, Machine, Presence, State, StopCause, Timer};
+use crate::clock::Moment;
+use crate::launcher::{ExitStatus, GroupSignal, InstanceRecord};
+
+impl Machine {
+    /// Goes on where a predecessor was ended: same generation, same process, same counters.
+    pub fn resume(
+        &mut self,
+        record: &InstanceRecord,
+        presence: Presence,
+        now: Moment,
+    ) -> Vec<Effect> {
+        let alive = presence == Presence::Alive;
+        self.generation = record.generation;
+        self.restarts = record.restarts;
+        self.reason.clone_from(&record.reason);
+        self.book.resume(record.consecutive_failures, record.park_level, &record.window);
+        self.state = state_to_resume(record, presence);
+        self.spawned = alive;
+        self.wanted = match self.state {
+            State::Stopped => false,
+            State::Stopping | State::Unkillable => {
+                self.stop_cause = Some(if record.wanted {
+                    // what is to be replaced (a hang, a stall, by hand) is replaced also now
+                    StopCause::Faulty(record.reason.clone().unwrap_or_else(|| "ended".into()))
+                } else {
+                    StopCause::Asked
+                });
+                record.wanted
+            }
+            _ => true,
+        };
+        match self.state {
+            State::Starting if alive => self.watch_start(now),
+            State::Ready | State::Unhealthy if alive => {
+                self.was_ready = true;
+                self.watch_health(now);
+            }
+            State::Stopping | State::Unkillable if alive => {
+                let signal = GroupSignal::Stop(self.policies.stop.signal);
+                self.signal_stop(signal, self.policies.stop.grace, now);
+            }
+            State::Backoff | State::Parked => {
+                self.timers.insert(Timer::Wake, record.wait_until.unwrap_or(now));
+            }
+            State::Stopped => {}
+            // the answer to the order is on its way
+            State::Starting | State::Stopping if presence == Presence::Ordered => {
+                self.timers.insert(Timer::StartTotal, now + self.policies.start.total_timeout);
+            }
+            // its process ended while nobody looked, or was never started: decided as an end of unknown kind
+            _ => {
+                self.was_ready = matches!(self.state, State::Ready | State::Unhealthy);
+                self.spawned = true;
+                self.on_exited(ExitStatus::Unknown, now);
+            }
+        }
+        std::mem::take(&mut self.effects)
+    }
+}
+
+/// The state on record, or where that cannot be (no such state, none that has a process) the one in which the process
+/// is watched: as a start where the instance is wanted, as a stop where it is not.
+fn state_to_resume(record: &InstanceRecord, presence: Presence) -> State {
+    let recorded = State::ALL.into_iter().find(|state| state.as_str() == record.state);
+    let watched = if record.wanted { State::Starting } else { State::Stopping };
+    match (recorded, presence) {
+        (None, Presence::Gone) if record.wanted => State::Backoff,
+        (None, Presence::Gone) => State::Stopped,
+        (None, _) => watched,
+        (Some(state), Presence::Alive) if !state.has_process() => watched,
+        (Some(state), Presence::Ordered) if !matches!(state, State::Starting | State::Stopping) => {
+            watched
+        }
+        (Some(state), _) => state,
+    }
+}
