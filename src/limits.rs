@@ -67,6 +67,8 @@ pub const PEER_SEND_QUEUE: i32 = 256;
 pub const PEER_RECEIVE_QUEUE: i32 = 64;
 /// Connections waiting to be accepted on one socket: a burst of clients at a restart.
 pub const LISTEN_BACKLOG: i32 = 512;
+/// Descriptors that must be free before a gateway opens: libzmq takes eleven for its threads and two sockets.
+pub const GATEWAY_DESCRIPTORS: usize = 16;
 /// How long a gateway waits for the lock of its predecessor in this process, which may still be sending.
 pub const SOCKET_TAKEOVER: Duration = Duration::from_secs(2);
 /// How long the service waits at its end for a gateway whose actor is gone: as long as it may wait for its predecessor's

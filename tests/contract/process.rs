@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::process::Command;
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -71,6 +72,29 @@ fn a_service_ends_with_0_after_stop_service_int_and_term() {
         assert!(!runs(&pid));
         place.assert_nothing_left();
     }
+}
+
+#[test]
+fn too_few_descriptors_are_an_error_and_no_abort() {
+    let place = Place::with_models(Vec::new());
+    for descriptors in (12..=32).step_by(2) {
+        let mut limited = Command::new("sh");
+        let run = place.command(&["serve"]);
+        let wrapper = format!("ulimit -n {descriptors}; exec \"$0\" serve");
+        limited.args(["-c", &wrapper]).arg(run.get_program());
+        for (name, value) in run.get_envs() {
+            match value {
+                Some(value) => limited.env(name, value),
+                None => limited.env_remove(name),
+            };
+        }
+        limited.current_dir(place.folder());
+        let ended = limited.output().expect("ran");
+        let told = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(1), "{descriptors}: {told}");
+        assert!(told.contains("descriptors") || told.contains("open files"), "{told}");
+    }
+    place.assert_nothing_left();
 }
 
 #[test]

@@ -31,6 +31,7 @@ impl Sockets {
             return Err(OpenError::SameEndpoint(facts.cli_endpoint.clone()));
         }
         let deadline = clock.now() + limits::SOCKET_TAKEOVER;
+        spare_descriptors()?;
         let context = zmq::Context::new();
         let mut files = Vec::new();
         let mut open = |endpoint: &str| {
@@ -128,6 +129,15 @@ fn uninterrupted<T>(mut step: impl FnMut() -> zmq::Result<T>) -> zmq::Result<T> 
             outcome => return outcome,
         }
     }
+}
+
+/// Looks whether there are descriptors left: libzmq ends the whole process, and all models with it, where it finds none
+/// for its own threads.
+fn spare_descriptors() -> Result<(), OpenError> {
+    let one = || std::fs::File::open("/dev/null");
+    let taken: Result<Vec<_>, _> = (0..limits::GATEWAY_DESCRIPTORS).map(|_| one()).collect();
+    let too_few = |error| OpenError::Thread(format!("too few descriptors are left: {error}"));
+    taken.map(drop).map_err(too_few)
 }
 
 fn open_one(
