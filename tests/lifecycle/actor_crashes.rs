@@ -78,7 +78,7 @@ impl Stage {
     }
 }
 
-async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let end = Instant::now() + LIMIT;
     loop {
         if let Some(found) = look().await {
@@ -102,11 +102,11 @@ fn name(text: &str) -> ModelName {
     ModelName::try_new(text).unwrap()
 }
 
-async fn view(wiring: &Wiring, model: &str) -> Option<Arc<InstanceView>> {
+pub async fn view(wiring: &Wiring, model: &str) -> Option<Arc<InstanceView>> {
     wiring.registry.get().ok()?.send(FindInstance(name(model))).await.ok()?
 }
 
-async fn crash<A>(addr: Addr<A>)
+pub async fn crash<A>(addr: Addr<A>)
 where
     A: Actor + Handler<CrashForTest>,
     A::Context: ToEnvelope<A, CrashForTest>,
@@ -114,7 +114,7 @@ where
     assert!(addr.send(CrashForTest).await.is_err(), "it crashed before it could answer");
 }
 
-async fn crash_instance(wiring: &Wiring, model: &str) {
+pub async fn crash_instance(wiring: &Wiring, model: &str) {
     let actor = wiring.desk.get().unwrap().send(FindLive(name(model))).await.unwrap();
     crash(actor.expect("its actor runs")).await;
 }
@@ -135,7 +135,7 @@ async fn is_seen_from_outside(manager: Manager, pids: [u32; 2]) -> Manager {
 }
 
 /// Whether something was restarted, and everything runs, with the actors of both models.
-fn is_whole_again(root: &TreeNode) -> Option<()> {
+pub fn is_whole_again(root: &TreeNode) -> Option<()> {
     let mut actors = Vec::new();
     let mut next = vec![root];
     while let Some(node) = next.pop() {

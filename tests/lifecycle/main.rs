@@ -28,3 +28,4 @@ mod reloading;
 mod requests;
 mod scripted;
 mod stopping;
+mod timeline;
