@@ -13,7 +13,8 @@ pub mod messages;
 pub mod restart;
 pub mod services;
 pub mod state;
+mod taking_up;
 mod unload;
 
 #[doc(hidden)]
-pub use unload::FindLive;
+pub use unload::{FindLive, Present};

@@ -8,9 +8,9 @@ use rustix::process::Signal;
 use serde_json::json;
 use symphony::app::{ServeError, ServeOptions, Service, Wish, Wishes};
 use symphony::ids::ModelName;
-use symphony::instance::FindLive;
 use symphony::instance::messages::LoadModel;
 use symphony::instance::state::State;
+use symphony::instance::{FindLive, Present};
 use symphony::registry::messages::{FindInstance, InstanceView};
 use symphony::root::wiring::Wiring;
 use symphony::settings::model::{BackendSpec, ModelSpec, Settings};
@@ -109,7 +109,8 @@ where
 
 async fn crash_instance(wiring: &Wiring, model: &str) {
     let actor = wiring.desk.get().unwrap().send(FindLive(name(model))).await.unwrap();
-    crash(actor.expect("its actor runs")).await;
+    let Some(Present::Runs(actor)) = actor else { panic!("its actor runs") };
+    crash(actor).await;
 }
 
 /// Whether a manager that was connected all the time sees both models with their old processes.

@@ -18,6 +18,7 @@ mod service;
 
 mod actor_crashes;
 mod crash_loops;
+mod crossings;
 mod deaths;
 mod health;
 mod isolation;
@@ -27,3 +28,4 @@ mod readiness;
 mod requests;
 mod scripted;
 mod stopping;
+mod world;
