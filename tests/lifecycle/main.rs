@@ -28,4 +28,5 @@ mod readiness;
 mod requests;
 mod scripted;
 mod stopping;
+mod timeline;
 mod world;

@@ -67,6 +67,15 @@ impl Scripted {
         }
     }
 
+    /// Waits for something that virtual time brings, up to a day of it.
+    pub async fn until_later(&self, what: &str, mut so: impl AsyncFnMut() -> bool) {
+        let end = Instant::now() + Duration::from_secs(24 * 3600);
+        while !so().await {
+            assert!(Instant::now() < end, "waited in vain for {what}");
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     /// The record of model `a`.
     pub fn record(&self) -> InstanceRecord {
         self.launcher.record(&instance("a")).expect("a record")
