@@ -87,6 +87,8 @@ pub const CORRELATION_ID_BYTES: usize = 1024;
 pub const LOAD_PATIENCE: Duration = Duration::from_millis(1500);
 /// Requests waiting for one model to get ready.
 pub const LOAD_WAITERS: usize = 1024;
+/// Requests waiting for one model to be stopped: as many as may wait for it to get ready.
+pub const STOP_WAITERS: usize = LOAD_WAITERS;
 /// An ask between actors. Handlers take microseconds; a second would already be a fault worth naming.
 pub const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 /// An answer that waits for a process (load to the end, unload, restart): the longest start (an hour) and its retries.

@@ -3,6 +3,7 @@
 //! It holds no process: those live in the process table. When this actor is replaced, its successor attaches, gets the
 //! record and the process of the instance, and goes on.
 
+mod attaching;
 mod telling;
 mod wishes;
 
@@ -17,21 +18,22 @@ use tokio::sync::oneshot;
 pub use self::wishes::{BringUp, BringUpHow, Reconfigure, TakeDown};
 use super::command_line;
 use super::endpoint::{Endpoint, free_port};
-use super::machine::{Effect, Event, Machine, Policies, Presence};
+use super::machine::{Effect, Event, Machine, Policies};
 use super::messages::ModelError;
 use super::services::Services;
 use crate::clock::{Clock, Moment};
 use crate::ids::{Generation, InstanceId, ProcessKey};
-use crate::launcher::table_messages::{Attach, Attached, CancelSpawn, Sample, Signal, Spawn};
+use crate::launcher::table_messages::{CancelSpawn, Sample, Signal, Spawn};
 use crate::launcher::{
-    GroupSignal, ReadyChannel, ReadyEnd, Report, SHIM_FAILED, SpawnError, SpawnOrder,
+    GroupSignal, InstanceRecord, ReadyChannel, ReadyEnd, Report, SHIM_FAILED, SpawnError,
+    SpawnOrder,
 };
 use crate::probe::{Finding, HealthQuestion, ProbeReport, ReadySign};
 use crate::registry::messages::{InstanceView, LastExit};
 use crate::settings::model::{BackendSpec, ModelSpec, StartFacts, Transport};
 use crate::settings::policy::{HealthCheck, Readiness};
 use crate::supervision::crash::crashes_on_request;
-use crate::supervision::{ExitReason, ExitSlot, StopActor};
+use crate::supervision::{ExitSlot, StopActor};
 
 /// See the module.
 pub struct InstanceActor {
@@ -51,24 +53,21 @@ pub struct InstanceActor {
     progress: Option<String>,
     last_exit: Option<Arc<LastExit>>,
     exit_output: Vec<String>,
-    /// What was told last, and whether it was wanted then.
-    shown: Option<(Arc<InstanceView>, bool)>,
+    /// What was told last.
+    shown: Option<Arc<InstanceView>>,
+    /// What was written down last.
+    kept: Option<InstanceRecord>,
     waiters: Vec<Waiter>,
-    stop_waiters: Vec<StopWaiter>,
-    next_waiter: u64,
+    stop_waiters: Vec<oneshot::Sender<Result<(), ModelError>>>,
+    /// The service stops: nothing is started any more.
+    closing: bool,
     timer: Option<(Moment, SpawnHandle)>,
 }
 
 struct Waiter {
-    id: u64,
-    /// Holds out until the instance is ready or given up.
-    patient: bool,
+    /// When it is answered at the latest; `None`: it holds out until the instance is ready or given up.
+    until: Option<Moment>,
     answer: oneshot::Sender<Result<Arc<InstanceView>, ModelError>>,
-}
-
-struct StopWaiter {
-    retire: bool,
-    answer: oneshot::Sender<Result<(), ModelError>>,
 }
 
 impl InstanceActor {
@@ -99,54 +98,16 @@ impl InstanceActor {
             last_exit: None,
             exit_output: Vec::new(),
             shown: None,
+            kept: None,
             waiters: Vec::new(),
             stop_waiters: Vec::new(),
-            next_waiter: 0,
+            closing: false,
             timer: None,
         }
     }
 
     fn key(&self, generation: Generation) -> ProcessKey {
         ProcessKey { instance: self.id.clone(), generation }
-    }
-
-    // ---- coming to life ----------------------------------------------------------------------------------------
-
-    fn resume(&mut self, attached: Attached, ctx: &mut Context<Self>) {
-        if let Some(record) = &attached.record {
-            // also one that no longer fits: what runs is reached there, and the next start looks again
-            self.endpoint = Endpoint::recorded(&record.endpoint);
-            self.started_at = record.started_at;
-            self.last_exit.clone_from(&record.last_exit);
-            self.protocols.clone_from(&record.protocols);
-            let generation = record.generation;
-            let lives = attached.live.as_ref().filter(|(key, _)| key.generation == generation);
-            self.pid = lives.map(|(_, identity)| identity.pid);
-            let missed = |wanted: fn(&Report) -> Option<&ProcessKey>| {
-                let keys = attached.missed.iter().filter_map(wanted);
-                keys.into_iter().any(|key| key.generation == generation)
-            };
-            let unanswered = attached.ordered == Some(generation)
-                || missed(|report| match report {
-                    Report::Spawned { key, .. } | Report::SpawnFailed { key, .. } => Some(key),
-                    _ => None,
-                });
-            let exited = missed(|report| match report {
-                Report::Exited { key, .. } => Some(key),
-                _ => None,
-            });
-            let presence = match (unanswered, lives.is_some() || exited) {
-                (true, _) => Presence::Ordered,
-                (false, true) => Presence::Alive,
-                (false, false) => Presence::Gone,
-            };
-            let effects = self.machine.resume(record, presence, self.services.clock.now());
-            self.carry_out(effects, ctx);
-        }
-        for report in attached.missed {
-            self.on_report(report, ctx);
-        }
-        self.settle(ctx);
     }
 
     // ---- the machine -------------------------------------------------------------------------------------------
@@ -344,7 +305,9 @@ impl InstanceActor {
                 self.feed(Event::SpawnFailed(key.generation, error), ctx);
             }
             Report::Exited { key, status, output } => {
-                self.exit_output = output;
+                if key.generation == self.machine.generation() {
+                    self.exit_output = output;
+                }
                 self.feed(Event::Exited(key.generation, status), ctx);
             }
             Report::Sampled { key, cpu_time, output_bytes, .. } => {
@@ -381,40 +344,7 @@ impl Actor for InstanceActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let attach = self
-            .services
-            .table
-            .send(Attach { instance: self.id.clone(), reports: ctx.address().recipient() });
-        let wants_port = self.backend.transport == Transport::Http;
-        let attached = async move {
-            let attached = attach.await;
-            let known = attached.as_ref().is_ok_and(|attached| attached.record.is_some());
-            // binding a socket may block: not on the actors' thread
-            let port = match wants_port && !known {
-                true => tokio::task::spawn_blocking(free_port).await.ok(),
-                false => None,
-            };
-            (attached, port)
-        };
-        // nothing else is handled before the instance knows its own past
-        ctx.wait(attached.into_actor(self).map(|(attached, port), this, ctx| {
-            match port {
-                Some(Ok(port)) => this.endpoint = Endpoint::http(port),
-                Some(Err(error)) => {
-                    this.slot.set(ExitReason::Failed(format!("no free port: {error}")));
-                    ctx.stop();
-                    return;
-                }
-                None => {}
-            }
-            match attached {
-                Ok(attached) => this.resume(attached, ctx),
-                Err(error) => {
-                    this.slot.set(ExitReason::Failed(format!("process table: {error}")));
-                    ctx.stop();
-                }
-            }
-        }));
+        self.attach(ctx);
     }
 }
 

@@ -10,38 +10,43 @@ use futures_util::future::join_all;
 use tokio::sync::oneshot;
 
 use super::actor::{BringUp, BringUpHow, InstanceActor, Reconfigure, TakeDown, log_path};
-use super::command_line::script_path;
 use super::messages::{LoadModel, LogPage, ModelError, ReadLog, RestartModel};
 use super::services::Services;
-use crate::ids::{InstanceId, ModelName, ProcessKey};
-use crate::launcher::GroupSignal;
-use crate::launcher::table_messages::{Forget, ReadInventory, Signal, Tail};
+pub use super::taking_up::SupervisorUp;
+use crate::ids::{InstanceId, ModelName};
+use crate::launcher::table_messages::Tail;
 use crate::limits;
 use crate::registry::catalogue::Catalogue;
 use crate::registry::messages::InstanceView;
-use crate::settings::model::{BackendSpec, LaunchForm, ModelSpec, ServiceSettings};
-use crate::supervision::core::AdminError;
+use crate::settings::model::{BackendSpec, ModelSpec, ServiceSettings};
 use crate::supervision::crash::crashes_on_request;
-use crate::supervision::supervisor::StartChild;
-use crate::supervision::{ChildRules, ChildSpec, Restart, StopActor, Supervisor};
+use crate::supervision::{StopActor, Supervisor};
 
 /// See the module.
 pub struct ModelDesk {
     pub(super) catalogue: Catalogue,
     pub(super) services: Services,
-    supervisor: Option<Addr<Supervisor>>,
-    instances: HashMap<ModelName, Entry>,
-    closing: bool,
+    pub(super) supervisor: Option<Addr<Supervisor>>,
+    pub(super) instances: HashMap<ModelName, Entry>,
+    /// Starts of actors are numbered, so that what is told of an old one is known for it.
+    pub(super) last_start: u64,
+    pub(super) closing: bool,
 }
 
+/// What the desk knows of one instance.
 #[derive(Default)]
-struct Entry {
-    addr: Option<Addr<InstanceActor>>,
-    waiting: Vec<oneshot::Sender<Result<Addr<InstanceActor>, ModelError>>>,
+pub(super) struct Entry {
+    pub(super) addr: Option<Addr<InstanceActor>>,
+    /// Who wants its actor, which is being started.
+    pub(super) waiting: Vec<oneshot::Sender<FoundActor>>,
+    /// Which start of an actor that is.
+    pub(super) start: u64,
 }
 
+/// The actor of an instance, or why there is none.
+pub(super) type FoundActor = Result<Addr<InstanceActor>, ModelError>;
 pub(super) type Answer<T> = ResponseFuture<Result<T, ModelError>>;
-type ReadyBackend = (Arc<ModelSpec>, Arc<BackendSpec>);
+pub(super) type ReadyBackend = (Arc<ModelSpec>, Arc<BackendSpec>);
 
 /// How often a request is passed on again when the instance's actor was replaced under it.
 pub(super) const ATTEMPTS: u32 = 10;
@@ -51,10 +56,17 @@ pub(super) const PAUSE: Duration = Duration::from_millis(5);
 impl ModelDesk {
     /// A desk for these models.
     pub fn new(catalogue: Catalogue, services: Services) -> Self {
-        Self { catalogue, services, supervisor: None, instances: HashMap::new(), closing: false }
+        Self {
+            catalogue,
+            services,
+            supervisor: None,
+            instances: HashMap::new(),
+            last_start: 0,
+            closing: false,
+        }
     }
 
-    fn find(&self, name: &str) -> Result<ReadyBackend, ModelError> {
+    pub(super) fn find(&self, name: &str) -> Result<ReadyBackend, ModelError> {
         if self.closing {
             return Err(ModelError::ShuttingDown);
         }
@@ -65,7 +77,11 @@ impl ModelDesk {
         }
     }
 
-    fn reconfigure(&self, model: &Arc<ModelSpec>, backend: &Arc<BackendSpec>) -> Reconfigure {
+    pub(super) fn reconfigure(
+        &self,
+        model: &Arc<ModelSpec>,
+        backend: &Arc<BackendSpec>,
+    ) -> Reconfigure {
         Reconfigure {
             model: model.clone(),
             backend: backend.clone(),
@@ -76,49 +92,6 @@ impl ModelDesk {
     /// The actor of a model's instance, if it runs.
     pub(super) fn live(&self, model: &ModelName) -> Option<Addr<InstanceActor>> {
         self.instances.get(model)?.addr.clone().filter(Addr::connected)
-    }
-
-    /// The actor of a model's instance; it is started where there is none.
-    fn instance(
-        &mut self,
-        (model, backend): ReadyBackend,
-        ctx: &mut Context<Self>,
-    ) -> oneshot::Receiver<Result<Addr<InstanceActor>, ModelError>> {
-        let (answer, wait) = oneshot::channel();
-        if let Some(addr) = self.live(&model.name) {
-            // the receiver is in our hands: it cannot have gone
-            let _ = answer.send(Ok(addr));
-            return wait;
-        }
-        let entry = self.instances.entry(model.name.clone()).or_default();
-        entry.addr = None;
-        entry.waiting.push(answer);
-        if entry.waiting.len() == 1 {
-            self.start_instance(model, backend, ctx);
-        }
-        wait
-    }
-
-    fn start_instance(
-        &self,
-        model: Arc<ModelSpec>,
-        backend: Arc<BackendSpec>,
-        ctx: &mut Context<Self>,
-    ) {
-        let name = model.name.clone();
-        let Some(supervisor) = self.supervisor.clone() else {
-            let error = ModelError::Replaced(name.to_string());
-            ctx.notify(StartRefused { name, error });
-            return;
-        };
-        let services = self.services.clone();
-        let desk = ctx.address();
-        actix_rt::spawn(async move {
-            let started = start(&supervisor, &desk, model, backend, services).await;
-            if let Err(error) = started {
-                desk.do_send(StartRefused { name, error });
-            }
-        });
     }
 
     /// Passes a wish on, again where the instance's actor is replaced under it.
@@ -152,69 +125,6 @@ impl ModelDesk {
             Err(ModelError::Replaced(model.to_string()))
         })
     }
-}
-
-/// Checks what can be checked before a process exists, and adds the instance to its supervisor.
-async fn start(
-    supervisor: &Addr<Supervisor>,
-    desk: &Addr<ModelDesk>,
-    model: Arc<ModelSpec>,
-    backend: Arc<BackendSpec>,
-    services: Services,
-) -> Result<(), ModelError> {
-    if let LaunchForm::Script { script, .. } = &backend.launch {
-        let path = script_path(&services.settings, script)
-            .map_err(|_| ModelError::ScriptMissing(script.clone()))?;
-        let wanted = path.clone();
-        // a look at the disk may block
-        let exists = tokio::task::spawn_blocking(move || wanted.is_file()).await.unwrap_or(false);
-        if !exists {
-            return Err(ModelError::ScriptMissing(path.display().to_string()));
-        }
-    }
-    for _ in 0..ATTEMPTS {
-        let spec = child_spec(
-            supervisor.clone(),
-            desk.clone(),
-            model.clone(),
-            backend.clone(),
-            services.clone(),
-        );
-        match supervisor.send(StartChild(spec)).await {
-            Ok(Ok(_)) => return Ok(()),
-            // the one before is just leaving
-            Ok(Err(AdminError::AlreadyStarted | AdminError::AlreadyPresent)) => {
-                tokio::time::sleep(PAUSE).await;
-            }
-            Ok(Err(error)) => return Err(ModelError::Internal(error.to_string())),
-            // a new one introduces itself
-            Err(_) => break,
-        }
-    }
-    Err(ModelError::Replaced(model.name.to_string()))
-}
-
-fn child_spec(
-    supervisor: Addr<Supervisor>,
-    desk: Addr<ModelDesk>,
-    model: Arc<ModelSpec>,
-    backend: Arc<BackendSpec>,
-    services: Services,
-) -> ChildSpec {
-    // transient: an instance that was unloaded ends normally and is not brought back
-    let rules = ChildRules {
-        restart: Restart::Transient,
-        ..ChildRules::worker(model.instance_id().as_str())
-    };
-    let name = model.name.clone();
-    ChildSpec::actor(
-        rules,
-        move |slot| {
-            let supervisor = supervisor.clone().recipient();
-            InstanceActor::new(model.clone(), backend.clone(), services.clone(), supervisor, slot)
-        },
-        move |addr| desk.do_send(Introduce { model: name.clone(), addr }),
-    )
 }
 
 impl Actor for ModelDesk {
@@ -272,128 +182,17 @@ impl Handler<ReadLog> for ModelDesk {
     }
 }
 
-/// An instance's actor was started, for the first time or again.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-struct Introduce {
-    model: ModelName,
-    addr: Addr<InstanceActor>,
-}
-
-impl Handler<Introduce> for ModelDesk {
-    type Result = ();
-
-    fn handle(&mut self, Introduce { model, addr }: Introduce, _: &mut Self::Context) {
-        // its supervisor may have started it by an older spec than the one in force
-        match self.catalogue.find(model.as_str()) {
-            Ok(spec) if spec.name == model => {
-                if let Some(backend) = &spec.backend {
-                    addr.do_send(self.reconfigure(spec, backend));
-                }
-            }
-            // taken out of the configuration while its actor was being replaced
-            _ => addr.do_send(TakeDown { retire: true, kill: false }),
-        }
-        let entry = self.instances.entry(model).or_default();
-        for waiting in entry.waiting.drain(..) {
-            // whoever waited may have left
-            let _ = waiting.send(Ok(addr.clone()));
-        }
-        entry.addr = Some(addr);
-    }
-}
-
-/// An instance could not be started at all.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-struct StartRefused {
-    name: ModelName,
-    error: ModelError,
-}
-
-impl Handler<StartRefused> for ModelDesk {
-    type Result = ();
-
-    fn handle(&mut self, refused: StartRefused, _: &mut Self::Context) {
-        if let Some(entry) = self.instances.get_mut(&refused.name) {
-            for waiting in entry.waiting.drain(..) {
-                let _ = waiting.send(Err(refused.error.clone()));
-            }
-        }
-    }
-}
-
 /// Asks the desk itself for an instance's actor, once more.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<oneshot::Receiver<Result<Addr<InstanceActor>, ModelError>>, ModelError>")]
+#[rtype(result = "Result<oneshot::Receiver<FoundActor>, ModelError>")]
 struct FindActor(ModelName);
 
 impl Handler<FindActor> for ModelDesk {
-    type Result = Result<oneshot::Receiver<Result<Addr<InstanceActor>, ModelError>>, ModelError>;
+    type Result = Result<oneshot::Receiver<FoundActor>, ModelError>;
 
     fn handle(&mut self, FindActor(model): FindActor, ctx: &mut Self::Context) -> Self::Result {
         let found = self.find(model.as_str())?;
         Ok(self.instance(found, ctx))
-    }
-}
-
-/// The instance supervisor runs; what was loaded before (it may have been restarted) is taken up again.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct SupervisorUp(pub Addr<Supervisor>);
-
-impl Handler<SupervisorUp> for ModelDesk {
-    type Result = ();
-
-    fn handle(&mut self, SupervisorUp(supervisor): SupervisorUp, ctx: &mut Self::Context) {
-        self.supervisor = Some(supervisor);
-        for entry in self.instances.values_mut() {
-            entry.addr = None;
-        }
-        let inventory = self.services.table.send(ReadInventory);
-        let desk = ctx.address();
-        actix_rt::spawn(async move {
-            if let Ok(inventory) = inventory.await {
-                let mut live: HashMap<_, _> = inventory
-                    .live
-                    .into_iter()
-                    .map(|(key, _)| (key.instance.clone(), key))
-                    .collect();
-                for record in inventory.records {
-                    let process = live.remove(&record.instance);
-                    let (model, instance) = (record.model, record.instance);
-                    desk.do_send(TakeUp { model, instance, process });
-                }
-            }
-        });
-    }
-}
-
-/// An instance is on record.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-struct TakeUp {
-    model: String,
-    instance: InstanceId,
-    process: Option<ProcessKey>,
-}
-
-impl Handler<TakeUp> for ModelDesk {
-    type Result = ();
-
-    fn handle(&mut self, record: TakeUp, ctx: &mut Self::Context) {
-        match self.find(&record.model) {
-            // the actor attaches to its record by itself; nobody waits for it here
-            Ok(found) => drop(self.instance(found, ctx)),
-            Err(error) => {
-                tracing::warn!(instance = %record.instance, %error, "a recorded instance is not taken up");
-                // without an actor nobody would ever end it
-                if let Some(key) = record.process {
-                    self.services.table.do_send(Signal { key, signal: GroupSignal::Kill });
-                }
-                self.services.table.do_send(Forget(record.instance));
-            }
-        }
     }
 }
 
@@ -422,7 +221,7 @@ impl Handler<UseModels> for ModelDesk {
                         addr.do_send(self.reconfigure(spec, backend));
                     }
                 }
-                _ => addr.do_send(TakeDown { retire: true, kill: false }),
+                _ => addr.do_send(TakeDown { kill: false, closing: false }),
             }
         }
         let known = |name: &ModelName| before.position(name.as_str()).is_some();
@@ -483,12 +282,19 @@ impl Handler<StopAll> for ModelDesk {
             let _ = waiting.send(Err(ModelError::ShuttingDown));
         }
         let instances = self.instances.values().filter_map(|entry| entry.addr.clone());
-        let downs: Vec<_> =
-            instances.map(|addr| addr.send(TakeDown { retire: true, kill })).collect();
+        let downs: Vec<_> = instances.map(|addr| take_down(addr, kill)).collect();
         Box::pin(async move {
-            // an instance whose actor fails meanwhile is ended by the launcher at the very end
-            let _ = join_all(downs).await;
+            join_all(downs).await;
         })
+    }
+}
+
+/// An instance whose actor fails meanwhile is ended by the launcher at the very end.
+async fn take_down(addr: Addr<InstanceActor>, kill: bool) {
+    let wish = TakeDown { kill, closing: true };
+    // too many wait for its end already: it is under way
+    while let Ok(Err(ModelError::Crowded(_))) = addr.send(wish).await {
+        tokio::time::sleep(PAUSE).await;
     }
 }
 

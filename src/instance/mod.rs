@@ -14,7 +14,8 @@ pub mod preflight;
 pub mod restart;
 pub mod services;
 pub mod state;
+mod taking_up;
 mod unload;
 
 #[doc(hidden)]
-pub use unload::FindLive;
+pub use unload::{FindLive, Present};

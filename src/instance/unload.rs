@@ -1,9 +1,10 @@
 //! Unloading by name: answered when the process is gone, whatever happens to the instance's actor meanwhile.
 
 use actix::{Addr, AsyncContext, Context, Handler, Message};
+use tokio::sync::oneshot;
 
 use super::actor::{InstanceActor, TakeDown};
-use super::desk::{ATTEMPTS, Answer, ModelDesk, PAUSE};
+use super::desk::{ATTEMPTS, Answer, FoundActor, ModelDesk, PAUSE};
 use super::messages::{ModelError, UnloadModel};
 use crate::ids::{InstanceId, ModelName};
 use crate::launcher::table::ProcessTable;
@@ -34,17 +35,22 @@ async fn take_down(
 ) -> Result<(), ModelError> {
     let mut was_there = false;
     for _ in 0..ATTEMPTS {
-        let live =
+        let found =
             desk.send(FindLive(model.clone())).await.map_err(|_| ModelError::ShuttingDown)?;
-        if let Some(addr) = live {
-            was_there = true;
-            match addr.send(TakeDown { retire: true, kill: false }).await {
-                Ok(Err(ModelError::Replaced(_))) | Err(_) => {}
-                Ok(answer) => return answer,
+        match found {
+            Some(Present::Runs(addr)) => {
+                was_there = true;
+                match addr.send(TakeDown { kill: false, closing: false }).await {
+                    Ok(Err(ModelError::Replaced(_))) | Err(_) => {}
+                    Ok(answer) => return answer,
+                }
             }
-        } else if !is_recorded(&table, &InstanceId::of_model(&model)).await {
+            // whoever has it started came before us, and is let to it first
+            Some(Present::Starts(started)) => drop(started.await),
+            None if is_recorded(&table, &InstanceId::of_model(&model)).await => {}
             // gone in the moment between: somebody else unloaded it
-            return if was_there { Ok(()) } else { Err(ModelError::NotLoaded(name)) };
+            None if was_there => return Ok(()),
+            None => return Err(ModelError::NotLoaded(name)),
         }
         // on record without an actor: its successor comes at once
         tokio::time::sleep(PAUSE).await;
@@ -52,23 +58,39 @@ async fn take_down(
     Err(ModelError::Replaced(name))
 }
 
-async fn is_recorded(table: &Addr<ProcessTable>, instance: &InstanceId) -> bool {
+pub(super) async fn is_recorded(table: &Addr<ProcessTable>, instance: &InstanceId) -> bool {
     // without an answer, as with one that names it, there may be a process
     table.send(ReadInventory).await.map_or(true, |inventory| {
         inventory.records.iter().any(|record| record.instance == *instance)
     })
 }
 
-/// Asks the desk itself for an instance's actor, if one runs.
+/// Asks the desk itself for an instance's actor, if there is one.
 #[derive(Debug, Message)]
-#[rtype(result = "Option<Addr<InstanceActor>>")]
+#[rtype(result = "Option<Present>")]
 #[doc(hidden)]
 pub struct FindLive(pub ModelName);
 
+/// An instance's actor that is there.
+#[derive(Debug)]
+#[doc(hidden)]
+pub enum Present {
+    /// It takes requests.
+    Runs(Addr<InstanceActor>),
+    /// It is being started; resolves when it was, or was not.
+    Starts(oneshot::Receiver<FoundActor>),
+}
+
 impl Handler<FindLive> for ModelDesk {
-    type Result = Option<Addr<InstanceActor>>;
+    type Result = Option<Present>;
 
     fn handle(&mut self, FindLive(model): FindLive, _: &mut Context<Self>) -> Self::Result {
-        self.live(&model)
+        if let Some(addr) = self.live(&model) {
+            return Some(Present::Runs(addr));
+        }
+        let entry = self.instances.get_mut(&model).filter(|entry| !entry.waiting.is_empty())?;
+        let (answer, wait) = oneshot::channel();
+        entry.waiting.push(answer);
+        Some(Present::Starts(wait))
     }
 }

@@ -9,9 +9,9 @@ use serde_json::json;
 use symphony::app::{ServeError, ServeOptions, Service, Wish, Wishes};
 use symphony::events::messages::{LifecycleEvent, ReadEvents};
 use symphony::ids::ModelName;
-use symphony::instance::FindLive;
 use symphony::instance::messages::LoadModel;
 use symphony::instance::state::State;
+use symphony::instance::{FindLive, Present};
 use symphony::launcher::local::{LocalLauncher, LocalOptions};
 use symphony::probe::local::LocalProber;
 use symphony::registry::messages::{FindInstance, InstanceView};
@@ -116,7 +116,8 @@ where
 
 pub async fn crash_instance(wiring: &Wiring, model: &str) {
     let actor = wiring.desk.get().unwrap().send(FindLive(name(model))).await.unwrap();
-    crash(actor.expect("its actor runs")).await;
+    let Some(Present::Runs(actor)) = actor else { panic!("its actor runs") };
+    crash(actor).await;
 }
 
 /// Whether a manager that was connected all the time sees both models with their old processes.

@@ -18,6 +18,7 @@ mod service;
 
 mod actor_crashes;
 mod crash_loops;
+mod crossings;
 mod deaths;
 mod health;
 mod isolation;
@@ -29,3 +30,4 @@ mod requests;
 mod scripted;
 mod stopping;
 mod timeline;
+mod world;

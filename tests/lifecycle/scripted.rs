@@ -1,83 +1,21 @@
 //! What no real process does at a test's wish: the whole tree on a scripted launcher and prober.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use symphony::app::{ServeError, ServeOptions, Service, Wish, Wishes};
-use symphony::events::messages::{LifecycleEvent, ReadEvents};
+use symphony::app::{ServeError, Wish, Wishes};
 use symphony::gateway::zmq::messages::Observe;
-use symphony::ids::{Generation, InstanceId, ModelName, ProcessKey};
 use symphony::instance::desk::StopAll;
-use symphony::instance::messages::{LoadModel, ModelError, UnloadModel};
+use symphony::instance::messages::{LoadModel, ModelError};
 use symphony::launcher::ExitStatus;
-use symphony::launcher::scripted::{Script, ScriptedLauncher};
+use symphony::launcher::scripted::Script;
 use symphony::probe::scripted::ScriptedProber;
-use symphony::registry::messages::InstanceView;
-use symphony::settings::model::{BackendSpec, ModelSpec, Settings};
+use symphony::settings::model::BackendSpec;
 use symphony::settings::policy::GiveUp;
 use symphony::supervision::crash::CrashForTest;
 use tokio::time::{Duration, Instant, sleep, timeout};
 
-struct Scripted {
-    service: Service,
-    launcher: Arc<ScriptedLauncher>,
-    _folder: tempfile::TempDir,
-}
-
-/// With models `a`, `b` and so on.
-fn settings(folder: &Path, backends: Vec<BackendSpec>) -> Settings {
-    let names = ["a", "b", "c"].into_iter().zip(backends);
-    let models = names.map(|(name, backend)| ModelSpec::new(name, backend).unwrap());
-    models.fold(Settings::in_folder(folder).unwrap(), Settings::with_model)
-}
-
-async fn start(backend: BackendSpec) -> Scripted {
-    start_all(vec![backend]).await
-}
-
-async fn start_all(backends: Vec<BackendSpec>) -> Scripted {
-    let folder = tempfile::tempdir().unwrap();
-    let settings = settings(folder.path(), backends);
-    let launcher = Arc::new(ScriptedLauncher::new());
-    let prober = Arc::new(ScriptedProber::default());
-    let service = Service::start_on(settings, ServeOptions::default(), launcher.clone(), prober);
-    Scripted { service: service.await.unwrap(), launcher, _folder: folder }
-}
-
-impl Scripted {
-    async fn load(&self) -> Result<(), ModelError> {
-        self.load_model("a").await.map(drop)
-    }
-
-    async fn load_model(&self, name: &str) -> Result<Arc<InstanceView>, ModelError> {
-        let load = LoadModel { model: name.into(), wait: true, revive: true };
-        self.service.desk().unwrap().send(load).await.unwrap()
-    }
-
-    /// How often something of this kind happened to this subject.
-    async fn count(&self, kind: &str, subject: &str) -> usize {
-        let events = self.service.events().unwrap();
-        let Ok(page) = events.send(ReadEvents { since: 0, limit: usize::MAX }).await else {
-            return 0;
-        };
-        let of_kind = |event: &&Arc<LifecycleEvent>| event.kind == kind && event.subject == subject;
-        page.events.iter().filter(of_kind).count()
-    }
-
-    async fn unload(&self) -> Result<(), ModelError> {
-        let unload = UnloadModel { model: "a".into() };
-        self.service.desk().unwrap().send(unload).await.unwrap()
-    }
-}
-
-fn generation(number: u64) -> ProcessKey {
-    ProcessKey { instance: instance("a"), generation: Generation(number) }
-}
-
-fn instance(name: &str) -> InstanceId {
-    InstanceId::of_model(&ModelName::try_new(name).unwrap())
-}
+use crate::world::{generation, instance, start, start_all, start_with};
 
 /// Nobody wishes anything.
 struct NoWishes;
@@ -134,21 +72,20 @@ fn a_load_that_meets_the_end_of_the_service_starts_nothing() {
 fn clients_that_ask_without_a_pause_do_not_hold_up_the_stop() {
     let stopped = Arc::new(AtomicBool::new(false));
     actix_rt::System::new().block_on(async {
-        let folder = tempfile::tempdir().unwrap();
-        let mut settings = settings(folder.path(), vec![BackendSpec::command(["x"])]);
-        settings.service.drain_timeout = crate::backend::LIMIT * 10;
-        let endpoint = settings.endpoints.cli_management.clone();
-        let launcher = Arc::new(ScriptedLauncher::new());
-        let prober = Arc::new(ScriptedProber::default());
-        let service = Service::start_on(settings, ServeOptions::default(), launcher, prober);
-        let service = service.await.unwrap();
-        let wiring = service.wiring();
+        let backends = vec![BackendSpec::command(["x"])];
+        let scripted = start_with(backends, ScriptedProber::default(), |mut settings| {
+            settings.service.drain_timeout = crate::backend::LIMIT * 10;
+            settings
+        });
+        let scripted = scripted.await;
+        let wiring = scripted.service.wiring();
+        let endpoint = wiring.settings.borrow().endpoints.cli_management.clone();
         let restless = [(); 4].map(|()| restless_client(&endpoint, stopped.clone()));
         let asked = async || wiring.zmq.get().unwrap().send(Observe).await.unwrap().received;
         while asked().await < 1000 {
             sleep(Duration::from_millis(1)).await;
         }
-        let ended = timeout(crate::backend::LIMIT, service.stop()).await;
+        let ended = timeout(crate::backend::LIMIT, scripted.service.stop()).await;
         stopped.store(true, Ordering::Relaxed);
         assert!(ended.is_ok(), "requests that came later held it up");
         for client in restless {

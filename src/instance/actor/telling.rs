@@ -25,7 +25,7 @@ impl InstanceActor {
             cause,
         });
         match to {
-            State::Backoff => self.answer_failed(|waiter| !waiter.patient),
+            State::Backoff => self.answer_failed(|waiter| waiter.until.is_some()),
             State::Parked => {
                 self.answer_failed(|_| true);
                 self.remove_socket();
@@ -105,15 +105,11 @@ impl InstanceActor {
     /// After every step: publish, remember, answer, arm the next deadline.
     pub(super) fn settle(&mut self, ctx: &mut Context<Self>) {
         let view = Arc::new(self.view());
-        let wanted = self.machine.wanted();
-        let before = self.shown.replace((view.clone(), wanted));
-        let is_new = before.as_ref().is_none_or(|(shown, _)| *shown != view);
-        if is_new {
+        if self.shown.as_ref() != Some(&view) {
+            self.shown = Some(view.clone());
             self.services.changed.do_send(InstanceChanged(view.clone()));
         }
-        if is_new || before.is_some_and(|(_, was_wanted)| was_wanted != wanted) {
-            self.keep();
-        }
+        self.keep();
         if view.state.is_alive() {
             for waiter in self.waiters.drain(..) {
                 let _ = waiter.answer.send(Ok(view.clone()));
@@ -125,40 +121,61 @@ impl InstanceActor {
             State::Unkillable => self.answer_unkillable(),
             // stopped, and wanted again at once
             _ => {
-                for waiter in self.stop_waiters.drain(..) {
-                    let _ = waiter.answer.send(Ok(()));
+                for answer in self.stop_waiters.drain(..) {
+                    let _ = answer.send(Ok(()));
                 }
             }
         }
+        self.answer_impatient(&view);
         self.arm(ctx);
+    }
+
+    /// Who does not hold out to the end is told how far it is.
+    fn answer_impatient(&mut self, view: &Arc<InstanceView>) {
+        let now = self.services.clock.now();
+        let due = |waiter: &Waiter| waiter.until.is_some_and(|until| until <= now);
+        if !self.waiters.iter().any(due) {
+            return;
+        }
+        let stopped = || ModelError::Stopped(self.model.name.to_string());
+        let answer = match view.state {
+            State::Stopping if !self.machine.wanted() => Err(stopped()),
+            State::Starting | State::Stopping | State::Exited => Ok(view.clone()),
+            _ => Err(self.failure()),
+        };
+        let (done, rest) = std::mem::take(&mut self.waiters).into_iter().partition(due);
+        self.waiters = rest;
+        for waiter in done {
+            let _ = waiter.answer.send(answer.clone());
+        }
     }
 
     /// Its process is neither gone nor to be replaced before the kernel lets it go: nobody is told otherwise, and nobody
     /// waits for that.
     fn answer_unkillable(&mut self) {
         self.answer_failed(|_| true);
-        for waiter in self.stop_waiters.drain(..) {
+        for answer in self.stop_waiters.drain(..) {
             let why = "the process survived KILL, the kernel holds it".to_owned();
-            let _ = waiter.answer.send(Err(ModelError::Internal(why)));
+            let _ = answer.send(Err(ModelError::Internal(why)));
         }
     }
 
     fn answer_stopped(&mut self, ctx: &mut Context<Self>) {
-        let retire = self.stop_waiters.iter().any(|waiter| waiter.retire);
-        if retire && self.waiters.is_empty() {
+        if !self.stop_waiters.is_empty() && self.waiters.is_empty() {
             self.services.table.do_send(Forget(self.id.clone()));
             let generation = self.machine.generation();
             self.services.gone.do_send(InstanceGone { instance: self.id.clone(), generation });
             self.slot.set(ExitReason::Normal);
             ctx.stop();
         }
-        for waiter in self.stop_waiters.drain(..) {
-            let _ = waiter.answer.send(Ok(()));
+        for answer in self.stop_waiters.drain(..) {
+            let _ = answer.send(Ok(()));
         }
     }
 
     fn arm(&mut self, ctx: &mut Context<Self>) {
-        let due = self.machine.next_deadline();
+        let impatient = self.waiters.iter().filter_map(|waiter| waiter.until);
+        let due = self.machine.next_deadline().into_iter().chain(impatient).min();
         if self.timer.as_ref().map(|(at, _)| *at) == due {
             return;
         }
@@ -195,9 +212,18 @@ impl InstanceActor {
         }
     }
 
-    pub(super) fn keep(&self) {
+    /// Writes down what a successor must know, if it is not written already.
+    pub(super) fn keep(&mut self) {
+        let record = self.record();
+        if self.kept.as_ref() != Some(&record) {
+            self.kept = Some(record.clone());
+            self.services.table.do_send(Keep(record));
+        }
+    }
+
+    fn record(&self) -> InstanceRecord {
         let book = self.machine.book();
-        self.services.table.do_send(Keep(InstanceRecord {
+        InstanceRecord {
             instance: self.id.clone(),
             model: self.model.name.to_string(),
             generation: self.machine.generation(),
@@ -213,6 +239,6 @@ impl InstanceActor {
             protocols: self.protocols.clone(),
             reason: self.machine.reason().map(str::to_owned),
             last_exit: self.last_exit.clone(),
-        }));
+        }
     }
 }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use actix::{AsyncContext, Handler, Message, ResponseFuture};
+use actix::{Handler, Message, ResponseFuture};
 use tokio::sync::oneshot;
 
-use super::{InstanceActor, StopWaiter, Waiter, policies};
+use super::{InstanceActor, Waiter, policies};
 use crate::instance::machine::Event;
 use crate::instance::messages::ModelError;
 use crate::instance::state::State;
@@ -38,6 +38,9 @@ impl Handler<BringUp> for InstanceActor {
     type Result = ResponseFuture<Result<Arc<InstanceView>, ModelError>>;
 
     fn handle(&mut self, wish: BringUp, ctx: &mut Self::Context) -> Self::Result {
+        if self.closing {
+            return Box::pin(std::future::ready(Err(ModelError::ShuttingDown)));
+        }
         let state = self.machine.state();
         if wish.how == BringUpHow::Lead && state == State::Parked {
             let failure = self.failure();
@@ -51,48 +54,41 @@ impl Handler<BringUp> for InstanceActor {
         let event = if wish.how == BringUpHow::Restart { Event::Restart } else { Event::Start };
         self.feed(event, ctx);
         let (answer, wait) = oneshot::channel();
-        let id = self.next_waiter;
-        self.next_waiter += 1;
-        self.waiters.push(Waiter { id, patient: wish.patient, answer });
-        if !wish.patient {
-            ctx.run_later(limits::LOAD_PATIENCE, move |this, _| this.lose_patience(id));
-        }
+        let patience = self.services.clock.now() + limits::LOAD_PATIENCE;
+        self.waiters.push(Waiter { until: (!wish.patient).then_some(patience), answer });
         self.settle(ctx);
         let name = self.model.name.to_string();
         Box::pin(async move { wait.await.unwrap_or(Err(ModelError::Replaced(name))) })
     }
 }
 
-impl InstanceActor {
-    fn lose_patience(&mut self, id: u64) {
-        let Some(at) = self.waiters.iter().position(|waiter| waiter.id == id) else { return };
-        let waiter = self.waiters.swap_remove(at);
-        let answer = match self.machine.state() {
-            State::Starting | State::Stopping | State::Exited => Ok(Arc::new(self.view())),
-            _ => Err(self.failure()),
-        };
-        let _ = waiter.answer.send(answer);
-    }
-}
-
-/// Stops the instance and answers when its process is gone.
+/// Stops the instance and answers when its process is gone. The instance is forgotten then, too, unless somebody wants
+/// it again meanwhile.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "Result<(), ModelError>")]
 pub struct TakeDown {
-    /// Forget the instance, too, unless somebody wants it again meanwhile.
-    pub retire: bool,
     /// Do not wait for an orderly end.
     pub kill: bool,
+    /// The service stops: whoever wants it again is refused.
+    pub closing: bool,
 }
 
 impl Handler<TakeDown> for InstanceActor {
     type Result = ResponseFuture<Result<(), ModelError>>;
 
     fn handle(&mut self, wish: TakeDown, ctx: &mut Self::Context) -> Self::Result {
+        self.closing |= wish.closing;
         let (answer, wait) = oneshot::channel();
-        self.stop_waiters.push(StopWaiter { retire: wish.retire, answer });
+        // one that is not taken in is stopped all the same: those before it wait for that
+        let crowded = self.stop_waiters.len() >= limits::STOP_WAITERS;
+        if !crowded {
+            self.stop_waiters.push(answer);
+        }
         self.feed(if wish.kill { Event::Kill } else { Event::Stop }, ctx);
         let name = self.model.name.to_string();
+        if crowded {
+            return Box::pin(std::future::ready(Err(ModelError::Crowded(name))));
+        }
         Box::pin(async move { wait.await.unwrap_or(Err(ModelError::Replaced(name))) })
     }
 }
