@@ -27,5 +27,6 @@ mod readiness;
 mod reloading;
 mod requests;
 mod scripted;
+mod shortages;
 mod stopping;
 mod timeline;
