@@ -28,6 +28,7 @@ mod readiness;
 mod reloading;
 mod requests;
 mod scripted;
+mod shortages;
 mod stopping;
 mod timeline;
 mod world;
