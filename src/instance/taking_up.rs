@@ -17,8 +17,9 @@ use super::unload::is_recorded;
 use crate::ids::{ModelName, ProcessKey};
 use crate::launcher::table_messages::{Forget, ReadInventory, RemoveSocket, Signal};
 use crate::launcher::{GroupSignal, InstanceRecord};
+use crate::limits;
 use crate::registry::messages::InstanceGone;
-use crate::settings::model::{BackendSpec, LaunchForm, ModelSpec};
+use crate::settings::model::{BackendSpec, LaunchForm, ModelSpec, ServiceSettings};
 use crate::supervision::core::AdminError;
 use crate::supervision::supervisor::StartChild;
 use crate::supervision::{ChildRules, ChildSpec, Restart, Supervisor};
@@ -38,6 +39,10 @@ impl ModelDesk {
         }
         let entry = self.instances.entry(model.name.clone()).or_default();
         entry.addr = None;
+        if entry.waiting.len() >= limits::LOAD_WAITERS {
+            let _ = answer.send(Err(ModelError::Crowded(model.name.to_string())));
+            return wait;
+        }
         entry.waiting.push(answer);
         if entry.waiting.len() == 1 {
             self.last_start += 1;
@@ -78,16 +83,11 @@ async fn start_actor(
     backend: Arc<BackendSpec>,
     services: Services,
 ) -> Result<(), ModelError> {
-    if let LaunchForm::Script { script, .. } = &backend.launch {
-        let path = script_path(&services.settings, script)
-            .map_err(|_| ModelError::ScriptMissing(script.clone()))?;
-        let wanted = path.clone();
-        // a look at the disk may block
-        let exists = tokio::task::spawn_blocking(move || wanted.is_file()).await.unwrap_or(false);
+    if let Some(missing) = missing_script(&backend, &services.settings).await
         // one on record may have a process, which nobody else would watch
-        if !exists && !is_recorded(&services.table, &model.instance_id()).await {
-            return Err(ModelError::ScriptMissing(path.display().to_string()));
-        }
+        && !is_recorded(&services.table, &model.instance_id()).await
+    {
+        return Err(ModelError::ScriptMissing(missing));
     }
     for _ in 0..ATTEMPTS {
         let spec = child_spec(
@@ -109,6 +109,16 @@ async fn start_actor(
         }
     }
     Err(ModelError::Replaced(model.name.to_string()))
+}
+
+/// The script that this backend would run, if there is none.
+async fn missing_script(backend: &BackendSpec, settings: &ServiceSettings) -> Option<String> {
+    let LaunchForm::Script { script, .. } = &backend.launch else { return None };
+    let Ok(path) = script_path(settings, script) else { return Some(script.clone()) };
+    let wanted = path.clone();
+    // a look at the disk may block
+    let exists = tokio::task::spawn_blocking(move || wanted.is_file()).await.unwrap_or(false);
+    (!exists).then(|| path.display().to_string())
 }
 
 fn child_spec(

@@ -9,6 +9,7 @@ use super::messages::{ModelError, UnloadModel};
 use crate::ids::{InstanceId, ModelName};
 use crate::launcher::table::ProcessTable;
 use crate::launcher::table_messages::ReadInventory;
+use crate::limits;
 
 impl Handler<UnloadModel> for ModelDesk {
     type Result = Answer<()>;
@@ -90,7 +91,10 @@ impl Handler<FindLive> for ModelDesk {
         }
         let entry = self.instances.get_mut(&model).filter(|entry| !entry.waiting.is_empty())?;
         let (answer, wait) = oneshot::channel();
-        entry.waiting.push(answer);
+        // where too many wait already, this one asks again
+        if entry.waiting.len() < limits::LOAD_WAITERS {
+            entry.waiting.push(answer);
+        }
         Some(Present::Starts(wait))
     }
 }

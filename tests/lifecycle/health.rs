@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::backend::until;
 use crate::processes::{runs, state_of};
-use crate::service::{Service, fake};
+use crate::service::{Service, fake, program};
 
 /// Short, but a miss needs a backend that is silent for as long as a ping takes on the busiest machine.
 fn brisk() -> Value {
@@ -38,6 +38,20 @@ fn hang_with_an_ignored_term_is_killed() {
     let before = service.load("a");
     let after = service.wait_for_successor(&before);
     assert!(after.exit_reason().contains("(signal 9)"), "{}", after.exit_reason());
+    service.stop();
+}
+
+#[test]
+fn what_http_answers_instead_is_told() {
+    let flags = ["--http", "{port}", "--http-fail", "status", "--http-fail-after", "1"];
+    let command = [&[crate::backend::FAKE][..], &flags].concat();
+    let model = program("a", &command).with("kind", json!("http")).with("health", brisk());
+    let service = Service::start(&[model]);
+    let before = service.load("a");
+    let after = service.wait_for_successor(&before);
+    let reason = after.exit_reason();
+    assert!(reason.starts_with("hang: GET /health failed 3 times in "), "{reason}");
+    assert!(reason.contains("the last: answered 500"), "{reason}");
     service.stop();
 }
 
