@@ -24,7 +24,12 @@ impl Machine {
         self.stop_cause = Some(cause);
         self.change(State::Stopping, Some(words));
         if self.spawned {
-            self.effects.push(Effect::ForgetProbes(self.generation));
+            // A connection that is closed wakes its backend, and one that is just looking what it was misses the signal and
+            // sleeps on until it is killed, if it waits in a plain receive as Python backends do. So connections of
+            // a backend that serves are closed when it is gone.
+            if !self.was_ready {
+                self.effects.push(Effect::ForgetProbes(self.generation));
+            }
             self.signal_stop(GroupSignal::Stop(self.policies.stop.signal), grace, now);
         } else {
             self.effects.push(Effect::CancelSpawn(self.generation));
@@ -197,5 +202,37 @@ impl Machine {
             // wanted again while it was being stopped
             self.launch(None, now);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Event, Policies};
+    use super::*;
+    use crate::settings::policy::{HealthPolicy, RestartPolicy, StartPolicy, StopPolicy};
+
+    #[test]
+    fn a_backend_that_serves_keeps_its_connection_until_it_is_gone() {
+        let policies = Policies {
+            start: StartPolicy::default(),
+            health: HealthPolicy::default(),
+            restart: RestartPolicy::default(),
+            stop: StopPolicy::default(),
+        };
+        let mut machine = Machine::new(policies, 7);
+        let mut feed = |event| machine.next(event, Moment::default());
+        let forgets = |effects: Vec<Effect>| {
+            effects.iter().any(|effect| matches!(effect, Effect::ForgetProbes(_)))
+        };
+        let Some(generation) = feed(Event::Start).iter().find_map(|effect| match effect {
+            Effect::Spawn(generation) => Some(*generation),
+            _ => None,
+        }) else {
+            panic!("nothing is spawned")
+        };
+        feed(Event::Spawned(generation));
+        feed(Event::Ready(generation));
+        assert!(!forgets(feed(Event::Stop)));
+        assert!(forgets(feed(Event::Exited(generation, ExitStatus::Code(0)))));
     }
 }
