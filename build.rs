@@ -14,8 +14,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// For the binaries, tests and benchmarks of this package; a program that embeds the library passes the two link
-/// arguments itself if it wants the same.
+/// For the binaries of this package; a program that embeds the library passes the two link arguments itself if it wants
+/// the same. (What is linked without the library, as some benchmarks are, would miss the function.)
 fn forgive_full_descriptor_tables() {
     println!("cargo::rerun-if-changed=native/accept.c");
     // whole: the calls to it stand in a library that the linker reads later
@@ -24,6 +24,6 @@ fn forgive_full_descriptor_tables() {
         .link_lib_modifier("+whole-archive")
         .compile("symphony_accept");
     for function in ["accept", "accept4"] {
-        println!("cargo::rustc-link-arg=-Wl,--wrap={function}");
+        println!("cargo::rustc-link-arg-bins=-Wl,--wrap={function}");
     }
 }
