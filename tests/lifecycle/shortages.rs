@@ -53,9 +53,12 @@ fn a_service_without_descriptors_goes_on_and_recovers() {
 #[test]
 fn folders_that_are_removed_under_a_service_are_made_again() {
     let told = fake("told", &["--notify"]).with("ready", json!("notify"));
-    let service = Service::start(&[fake("a", &[]), told]);
+    let service = Service::start_with(&[fake("a", &[]), told], |configuration| {
+        let folder = configuration["service"]["runtime_dir"].as_str().unwrap();
+        configuration["service"]["model_socket_dir"] = json!(format!("{folder}-models"));
+    });
     let before = [service.load("a"), service.load("told")];
-    for folder in ["logs", "run"] {
+    for folder in ["logs", "run", "run-models"] {
         fs::remove_dir_all(service.folder().join(folder)).unwrap();
     }
     // what runs is not disturbed, and can be asked about
