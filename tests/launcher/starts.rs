@@ -34,6 +34,23 @@ fn exits_are_seen_although_sigchld_was_ignored_at_the_start() {
 }
 
 #[test]
+fn a_panic_of_the_launcher_loses_neither_a_process_nor_its_exit() {
+    let bench = Bench::new();
+    let process = bench.start(bench.shell("a", "echo begun; sleep 600"));
+    assert_eq!(process.first_line(), "begun");
+    bench.launcher.crash_for_test();
+    assert!(bench.live().contains(&process.key));
+    bench.sample(&process.key);
+    process.signal(rustix::process::Signal::KILL);
+    let (status, output) = bench.exit_of(&process.key);
+    assert_eq!(status, ExitStatus::Signal { number: 9, core_dumped: false });
+    assert_eq!(output, ["begun"]);
+    bench.launcher.crash_for_test();
+    assert_eq!(bench.run(bench.shell("a", "exit 3")).0, ExitStatus::Code(3));
+    assert_eq!(bench.launcher.end(crate::bench::PATIENCE), 0);
+}
+
+#[test]
 fn program_is_found_by_name() {
     let bench = Bench::new();
     assert_eq!(bench.run(bench.order("a", "true", &[])).0, ExitStatus::Code(0));

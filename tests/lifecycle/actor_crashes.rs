@@ -7,13 +7,10 @@ use actix::{Actor, Addr, Handler};
 use rustix::process::Signal;
 use serde_json::json;
 use symphony::app::{ServeError, ServeOptions, Service, Wish, Wishes};
-use symphony::events::messages::{LifecycleEvent, ReadEvents};
 use symphony::ids::ModelName;
 use symphony::instance::messages::LoadModel;
 use symphony::instance::state::State;
 use symphony::instance::{FindLive, Present};
-use symphony::launcher::local::{LocalLauncher, LocalOptions};
-use symphony::probe::local::LocalProber;
 use symphony::registry::messages::{FindInstance, InstanceView};
 use symphony::root::wiring::Wiring;
 use symphony::settings::model::{BackendSpec, ModelSpec, Settings};
@@ -316,6 +313,10 @@ fn actor_panic_while_it_loads_keeps_process() {
 
 #[test]
 fn prober_panic_is_told_and_keeps_process() {
+    use symphony::events::messages::{LifecycleEvent, ReadEvents};
+    use symphony::launcher::local::{LocalLauncher, LocalOptions};
+    use symphony::probe::local::LocalProber;
+
     actix_rt::System::new().block_on(async {
         let stage = Stage::new();
         let mut backend = stage.backend(&[]);

@@ -1,21 +1,18 @@
 //! What no real process does at a test's wish: the whole tree on a scripted launcher and prober.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use symphony::app::{ServeError, Wish, Wishes};
-use symphony::gateway::zmq::messages::Observe;
 use symphony::instance::desk::StopAll;
 use symphony::instance::messages::{LoadModel, ModelError};
 use symphony::launcher::ExitStatus;
 use symphony::launcher::scripted::Script;
-use symphony::probe::scripted::ScriptedProber;
 use symphony::settings::model::BackendSpec;
 use symphony::settings::policy::GiveUp;
 use symphony::supervision::crash::CrashForTest;
-use tokio::time::{Duration, Instant, sleep, timeout};
+use tokio::time::{Duration, Instant, sleep};
 
-use crate::world::{generation, instance, start, start_all, start_with};
+use crate::world::{generation, instance, start, start_all};
 
 /// Nobody wishes anything.
 struct NoWishes;
@@ -66,53 +63,6 @@ fn a_load_that_meets_the_end_of_the_service_starts_nothing() {
         scripted.service.stop().await.unwrap();
         assert_eq!(scripted.launcher.spawns(), []);
     });
-}
-
-#[test]
-fn clients_that_ask_without_a_pause_do_not_hold_up_the_stop() {
-    let stopped = Arc::new(AtomicBool::new(false));
-    actix_rt::System::new().block_on(async {
-        let backends = vec![BackendSpec::command(["x"])];
-        let scripted = start_with(backends, ScriptedProber::default(), |mut settings| {
-            settings.service.drain_timeout = crate::backend::LIMIT * 10;
-            settings
-        });
-        let scripted = scripted.await;
-        let wiring = scripted.service.wiring();
-        let endpoint = wiring.settings.borrow().endpoints.cli_management.clone();
-        let restless = [(); 4].map(|()| restless_client(&endpoint, stopped.clone()));
-        let asked = async || wiring.zmq.get().unwrap().send(Observe).await.unwrap().received;
-        while asked().await < 1000 {
-            sleep(Duration::from_millis(1)).await;
-        }
-        let ended = timeout(crate::backend::LIMIT, scripted.service.stop()).await;
-        stopped.store(true, Ordering::Relaxed);
-        assert!(ended.is_ok(), "requests that came later held it up");
-        for client in restless {
-            client.join().unwrap();
-        }
-    });
-}
-
-/// Keeps hundreds of requests under way, until it is told to end.
-fn restless_client(endpoint: &str, end: Arc<AtomicBool>) -> std::thread::JoinHandle<()> {
-    let socket = zmq::Context::new().socket(zmq::DEALER).unwrap();
-    socket.set_linger(0).unwrap();
-    socket.connect(endpoint).unwrap();
-    std::thread::spawn(move || {
-        let mut under_way = 0;
-        while !end.load(Ordering::Relaxed) {
-            while under_way < 500 && socket.send(r#"{"command":"status"}"#, zmq::DONTWAIT).is_ok() {
-                under_way += 1;
-            }
-            let mut patience = 10;
-            while socket.poll(zmq::POLLIN, patience).unwrap() > 0 {
-                socket.recv_bytes(0).unwrap();
-                under_way -= 1;
-                patience = 0;
-            }
-        }
-    })
 }
 
 #[test]

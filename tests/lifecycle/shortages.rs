@@ -1,9 +1,11 @@
 //! A machine that has no more to give: no descriptors, no folder to write to. The service lives on, tells what is
 //! missing, and goes on when it is there again.
 
+use std::fs;
 use std::os::unix::net::UnixStream;
+use std::process::Command;
 
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use serde_json::json;
 
 use crate::backend::until;
@@ -45,5 +47,112 @@ fn a_service_without_descriptors_goes_on_and_recovers() {
     service.wait_for_state("b", "ready");
     let newcomer = service.manager();
     newcomer.ask("version", json!({})).unwrap();
+    service.stop();
+}
+
+#[test]
+fn folders_that_are_removed_under_a_service_are_made_again() {
+    let told = fake("told", &["--notify"]).with("ready", json!("notify"));
+    let service = Service::start_with(&[fake("a", &[]), told], |configuration| {
+        let folder = configuration["service"]["runtime_dir"].as_str().unwrap();
+        configuration["service"]["model_socket_dir"] = json!(format!("{folder}-models"));
+    });
+    let before = [service.load("a"), service.load("told")];
+    for folder in ["logs", "run", "run-models"] {
+        fs::remove_dir_all(service.folder().join(folder)).unwrap();
+    }
+    // what runs is not disturbed, and can be asked about
+    service.ask("logs", json!({ "model_name": "a" }));
+    for old in &before {
+        assert_eq!(
+            (service.row(old.name()).pid(), service.row(old.name()).state()),
+            (old.pid(), "ready")
+        );
+        old.signal(Signal::KILL);
+    }
+    for old in &before {
+        service.wait_for_successor(old);
+        service.wait_for(old.name(), "heard again", |row| {
+            let page = service.ask("logs", json!({ "model_name": old.name(), "lines": 100 }));
+            let lines = page["lines"].as_array().unwrap();
+            lines.iter().any(|line| line == &format!("pid {}", row.pid()))
+        });
+    }
+    service.stop();
+}
+
+#[test]
+fn a_log_that_cannot_be_written_is_told_and_mended() {
+    let service = Service::start(&[fake("a", &[])]);
+    let logs = service.folder().join("logs");
+    fs::remove_dir_all(&logs).unwrap();
+    fs::write(&logs, "in the way").unwrap();
+    let refused = service.fails_to_load("a");
+    assert!(refused.contains("log file") && refused.contains("Not a directory"), "{refused}");
+    assert_eq!(service.row("a").state(), "parked", "no restart mends it");
+    fs::remove_file(&logs).unwrap();
+    service.load("a");
+    service.stop();
+}
+
+/// Lets the service say much, and do what it is there for.
+fn is_of_use(service: &Service) {
+    for _ in 0..10 {
+        let row = service.load("a");
+        row.signal(Signal::KILL);
+        service.wait_for_successor(&row);
+        service.ask("unload-model", json!({ "model_name": "a" }));
+    }
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_up_nothing() {
+    let (reader, writer) = rustix::pipe::pipe().unwrap();
+    let size = rustix::pipe::fcntl_setpipe_size(&writer, 4096).unwrap();
+    let service = Service::start_by(&[fake("a", &[])], |command| {
+        command.stderr(writer).args(["--log-level", "debug"]);
+    });
+    is_of_use(&service);
+    until("a full pipe", || {
+        let waiting = rustix::io::ioctl_fionread(&reader).unwrap();
+        // the next line does not fit any more
+        (waiting + 512 > size as u64).then_some(())
+    });
+    is_of_use(&service);
+    service.stop();
+}
+
+#[test]
+fn a_log_whose_reader_is_gone_ends_nothing() {
+    let (reader, writer) = rustix::pipe::pipe().unwrap();
+    let service = Service::start_by(&[fake("a", &[])], |command| {
+        command.stderr(writer);
+    });
+    is_of_use(&service);
+    drop(reader);
+    is_of_use(&service);
+    service.stop();
+}
+
+#[test]
+fn a_service_needs_no_standard_descriptors() {
+    let service = Service::start_by(&[fake("a", &[])], |command| {
+        let mut closed = Command::new("sh");
+        closed.env_clear();
+        closed.args(["-c", "exec \"$0\" \"$@\" <&- >&- 2>&-"]);
+        closed.arg(command.get_program()).args(command.get_args());
+        closed.current_dir(command.get_current_dir().unwrap());
+        closed.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        *command = closed;
+    });
+    let row = service.load("a");
+    // nothing of the service's own took the numbers that programs write to
+    for number in 0..3 {
+        let target = fs::read_link(format!("/proc/{}/fd/{number}", service.pid())).unwrap();
+        assert_eq!(target.to_str(), Some("/dev/null"), "descriptor {number}");
+    }
+    let input = fs::read_link(format!("/proc/{}/fd/0", row.pid())).unwrap();
+    assert_eq!(input.to_str(), Some("/dev/null"));
+    is_of_use(&service);
     service.stop();
 }

@@ -73,7 +73,16 @@ impl Service {
 
     /// The same with a changed configuration.
     pub fn start_with(models: &[Model], change: impl FnOnce(&mut Value)) -> Self {
-        let mut service = Self::launch_with(models, change);
+        Self::launch_with(models, change, |_| {}).answers()
+    }
+
+    /// The same with a changed command.
+    pub fn start_by(models: &[Model], command: impl FnOnce(&mut Command)) -> Self {
+        Self::launch_with(models, |_| {}, command).answers()
+    }
+
+    fn answers(self) -> Self {
+        let mut service = self;
         service.manager.send("version", &json!({}));
         until("an answer of the service", || {
             if service.manager.has_more() {
@@ -89,10 +98,14 @@ impl Service {
 
     /// Starts a service and waits for nothing.
     pub fn launch(models: &[Model]) -> Self {
-        Self::launch_with(models, |_| {})
+        Self::launch_with(models, |_| {}, |_| {})
     }
 
-    fn launch_with(models: &[Model], change: impl FnOnce(&mut Value)) -> Self {
+    fn launch_with(
+        models: &[Model],
+        change: impl FnOnce(&mut Value),
+        command: impl FnOnce(&mut Command),
+    ) -> Self {
         let folder = tempfile::tempdir().expect("folder");
         fs::create_dir(folder.path().join("scratch")).expect("made");
         let mut configuration = configuration(folder.path(), models);
@@ -100,7 +113,9 @@ impl Service {
         let file = folder.path().join("config.json");
         fs::write(&file, configuration.to_string()).expect("written");
         let mark = Mark::new();
-        let child = serve(folder.path(), &mark).spawn().expect("started");
+        let mut started = serve(folder.path(), &mark);
+        command(&mut started);
+        let child = started.spawn().expect("started");
         let manager = Manager::connect(&endpoint(folder.path(), "cli"));
         Self { folder, child, status: None, mark, manager }
     }

@@ -19,6 +19,7 @@ mod log_file;
 mod log_read;
 mod machine;
 mod orphans;
+mod outlive;
 mod output;
 mod procfs;
 mod program;
@@ -102,6 +103,13 @@ impl LocalLauncher {
         };
         let threads = Threads { spawner: spawner_join, output: output_join };
         Ok(Self { spawner, output, threads: Mutex::new(Some(threads)) })
+    }
+
+    /// Makes both threads panic, as [`CrashForTest`](crate::supervision::crash::CrashForTest) does an actor.
+    #[doc(hidden)]
+    pub fn crash_for_test(&self) {
+        self.order(Order::Crash);
+        self.output.send(OutputOrder::Crash);
     }
 
     fn order(&self, order: Order) {

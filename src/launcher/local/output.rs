@@ -20,6 +20,7 @@ use rustix::fs::inotify;
 
 use super::bell::Bell;
 use super::follower::{Follow, Follower, Turn};
+use super::outlive::outlive;
 use super::{log_read, procfs};
 use crate::clock::{Clock, Moment};
 use crate::ids::ProcessKey;
@@ -60,6 +61,8 @@ pub(super) enum OutputOrder {
     },
     /// Read a log.
     Tail(TailOrder),
+    /// Panic, for a test.
+    Crash,
     /// Pass on what is left, and end.
     End,
 }
@@ -138,10 +141,10 @@ impl OutputThread {
             let _ = self.poll.poll(&mut events, timeout);
             self.bell.get_up();
             if events.iter().any(|event| event.token() == CHANGES) {
-                self.note_changes();
+                outlive("changes of logs", || self.note_changes());
             }
             if self.clock.now() >= self.next_turn {
-                self.take_turns();
+                outlive("reading logs", || self.take_turns());
             }
         }
     }
@@ -151,7 +154,9 @@ impl OutputThread {
         for _ in 0..limits::OUTPUT_ORDERS {
             match self.orders.try_recv() {
                 Ok(OutputOrder::End) | Err(TryRecvError::Disconnected) => return None,
-                Ok(order) => self.carry_out(order),
+                Ok(order) => {
+                    outlive("order", || self.carry_out(order));
+                }
                 Err(TryRecvError::Empty) => return Some(false),
             }
         }
@@ -183,6 +188,7 @@ impl OutputThread {
                 let (lines, next_offset) = log_read::tail(&order);
                 self.report(Report::Output { ticket: order.ticket, lines, next_offset });
             }
+            OutputOrder::Crash => panic!("crashed on request"),
             OutputOrder::End => {}
         }
     }
@@ -223,7 +229,8 @@ impl OutputThread {
         let now = self.clock.now();
         for path in std::mem::take(&mut self.changed) {
             let Some(follower) = self.followers.get_mut(&path) else { continue };
-            match follower.turn(now) {
+            // one that cannot be read is followed no more: it would fail again
+            match outlive("a log", || follower.turn(now)).unwrap_or(Turn::Done) {
                 Turn::Idle => {}
                 Turn::Again => {
                     self.changed.insert(path);

@@ -29,13 +29,24 @@ pub(super) fn remove(path: &Path) -> bool {
     }
 }
 
+/// Makes the folder of a socket, for our user alone, where somebody removed it under us.
+///
+/// # Errors
+/// The system's word.
+pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
+    if folder.as_os_str().is_empty() || folder.exists() {
+        return Ok(());
+    }
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
 /// Binds the datagram socket of a notify channel, for our user alone.
 ///
 /// # Errors
 /// When the path is too long for a socket, or taken.
 pub(super) fn bind_notify(path: &Path) -> io::Result<UnixDatagram> {
     if let Some(folder) = path.parent() {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        make_folder(folder)?;
     }
     remove_abandoned(path);
     let socket = UnixDatagram::bind(path)?;

@@ -17,6 +17,7 @@ use super::bell::Bell;
 use super::child::Child;
 use super::machine::{self, Machine};
 use super::orphans::Orphans;
+use super::outlive::outlive;
 use super::output::{OutputHandle, OutputOrder};
 use super::reporter::Reporter;
 use super::start;
@@ -48,6 +49,8 @@ pub(super) enum Order {
     Inventory,
     /// Remove a socket file.
     RemoveSocket(PathBuf),
+    /// Panic, for a test.
+    Crash,
     /// Kill what is left and end.
     End {
         /// Time for that.
@@ -158,7 +161,7 @@ impl Spawner {
             let sleeps = matches!(order, Err(TryRecvError::Empty));
             let timeout = if sleeps { self.orphans.next_look() } else { Some(Duration::ZERO) };
             // exits first, then one order, then exits again
-            self.take_exits(&mut events, timeout);
+            outlive("exits", || self.take_exits(&mut events, timeout));
             self.bell.get_up();
             match order {
                 Ok(Order::End { limit, done }) => {
@@ -166,7 +169,9 @@ impl Spawner {
                     let _ = done.send(self.end(&mut events, limit));
                     return;
                 }
-                Ok(order) => self.carry_out(order),
+                Ok(order) => {
+                    outlive("order", || self.carry_out(order));
+                }
                 Err(TryRecvError::Empty) => {}
                 Err(TryRecvError::Disconnected) => {
                     self.end(&mut events, limits::LAUNCHER_END);
@@ -183,7 +188,7 @@ impl Spawner {
         }
         for event in events.iter() {
             if event.token() != WAKE {
-                self.on_exit(event.token());
+                outlive("exit", || self.on_exit(event.token()));
             }
         }
         if self.orphans.next_look().is_some() {
@@ -208,7 +213,8 @@ impl Spawner {
         self.by_instance.remove(&child.key.instance);
         self.living.store(self.children.len(), Ordering::Release);
         child.clean_up();
-        let output = child.last_output();
+        // an exit is told, whatever the output of the process does to us
+        let output = outlive("last output", || child.last_output()).unwrap_or_default();
         self.reporter.report(Report::Exited { key: child.key.clone(), status, output });
         // reaping takes as long as all before; it is done before the next order, so before any successor is started
         child.reap();
@@ -261,6 +267,7 @@ impl Spawner {
                 super::socket_file::remove(&path);
                 self.sockets.retain(|_, socket| *socket != path);
             }
+            Order::Crash => panic!("crashed on request"),
             // taken out by the loop before
             Order::End { .. } => {}
         }
@@ -274,7 +281,12 @@ impl Spawner {
     fn spawn(&mut self, order: SpawnOrder) {
         let key = order.key.clone();
         let program = order.command.program.to_string_lossy().into_owned();
-        if let Err(error) = self.may_spawn(&order).and_then(|()| self.start(order)) {
+        let started = outlive("spawn", || self.may_spawn(&order).and_then(|()| self.start(order)));
+        let crashed = || {
+            let (program, reason) = (program.clone(), "the launcher panicked".to_owned());
+            Err(SpawnError::Transient { program, reason })
+        };
+        if let Err(error) = started.unwrap_or_else(crashed) {
             tracing::debug!(
                 target: "symphony-mgmt", instance = %key.instance, generation = %key.generation,
                 program, %error, "spawn failed"

@@ -63,6 +63,10 @@ fn try_start(order: SpawnOrder, machine: &Machine) -> Result<Started, Fault> {
     let at_log = || format!("log file {}", order.log_path.display());
     let log = log_file::open(&order.log_path).map_err(Fault::at(at_log()))?;
     let log_start = log.metadata().map_err(Fault::at(at_log()))?.len();
+    if let Some(folder) = order.socket_path.as_deref().and_then(Path::parent) {
+        socket_file::make_folder(folder)
+            .map_err(Fault::at(format!("socket folder {}", folder.display())))?;
+    }
     if let Some(socket) = &order.socket_path
         && socket_file::remove_abandoned(socket)
     {
