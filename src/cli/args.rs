@@ -40,6 +40,9 @@ const SERVICE_HELP: &str = "\
 The configuration is looked for in --config, $SYMPHONY_CONFIG, ./config.json, ./config/symphony.toml, \
 $XDG_CONFIG_HOME/symphony/symphony.toml and /etc/symphony/symphony.toml; without any the embedded engine is served.";
 
+/// Stands over the flags that every command takes, apart from those of the command itself.
+const COMMON: &str = "Common options";
+
 /// A parsed command line.
 #[derive(Debug)]
 pub struct Invocation {
@@ -72,13 +75,13 @@ struct Cli {
 #[derive(Debug, Clone, Default, Args)]
 pub struct CommonFlags {
     /// Management endpoint of the service (ipc://… or tcp://…); the configuration is not read then
-    #[arg(long, global = true, value_name = "ENDPOINT", value_parser = parse::endpoint)]
+    #[arg(long, global = true, help_heading = COMMON, value_name = "ENDPOINT", value_parser = parse::endpoint)]
     pub endpoint: Option<String>,
     /// Print the reply's data as JSON and nothing else; failures as {"error": …}
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = COMMON)]
     pub json: bool,
     /// How long to wait for the service: 300ms, 10s, 2m or plain seconds [default: 300s to load, else 10s]
-    #[arg(long, global = true, value_name = "DURATION", value_parser = parse::wait)]
+    #[arg(long, global = true, help_heading = COMMON, value_name = "DURATION", value_parser = parse::wait)]
     pub timeout: Option<Duration>,
 }
 
@@ -320,6 +323,7 @@ fn config_flag() -> Arg {
     Arg::new("config")
         .long("config")
         .value_name("FILE")
+        .help_heading(COMMON)
         .value_parser(clap::value_parser!(PathBuf))
         .help("Configuration file, JSON or TOML")
 }
