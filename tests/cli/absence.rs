@@ -78,7 +78,7 @@ fn a_model_that_takes_longer_is_no_silent_service() {
     ] {
         let mut line = line.to_vec();
         line.extend(["--timeout", "300ms"]);
-        let reason = "not done within 300ms: phi is starting, layer 7 of 32; it goes on loading";
+        let reason = "no answer within 300ms: phi is starting, layer 7 of 32; it goes on loading";
         let run = ask(&service.endpoint(), &line);
         assert_eq!(run.all(), (Some(1), "", &*format!("{prefix}: {reason}\n")), "{line:?}");
         line.push("--json");

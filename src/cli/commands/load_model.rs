@@ -38,7 +38,9 @@ pub fn ask(
         let pending = client.send(command, params)?;
         let patience = session.load_patience();
         match progress::wait(&client, &pending, model, &endpoint, patience, &session.output) {
-            Err(ClientError::Timeout) => Err(overdue::reason(&endpoint, model, patience)),
+            Err(ClientError::Timeout) => {
+                overdue::settle(&client, &pending, &endpoint, model, patience)
+            }
             outcome => outcome,
         }
     };
