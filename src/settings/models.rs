@@ -99,14 +99,12 @@ impl ModelReader<'_> {
         if let Some(fullname) = &fullname {
             self.name(&at.key("fullname"), fullname);
         }
-        if raw.path.as_ref().is_some_and(|path| path.contains('\0')) {
-            self.faults.push(at.key("path"), "holds a NUL");
-        }
+        let path = raw.path.and_then(|path| self.path(&at.key("path"), path));
         let backend = self.backend_of_model(&at, element, &model_type, backends);
         let used = backend.as_ref().map_or(&[][..], |backend| backend.placeholders.as_slice());
         let of_path =
             |place: &&Placeholder| matches!(place, Placeholder::Path | Placeholder::ModelDir);
-        if let Some(place) = used.iter().find(of_path).filter(|_| raw.path.is_none())
+        if let Some(place) = used.iter().find(of_path).filter(|_| path.is_none())
             && !self.faults.any_below(&at)
         {
             let message =
@@ -118,7 +116,7 @@ impl ModelReader<'_> {
             fullname,
             model_type,
             backend: backend.map(|backend| backend.spec),
-            path: raw.path,
+            path,
             autostart: raw.autostart.unwrap_or(false),
         })
     }
@@ -127,6 +125,19 @@ impl ModelReader<'_> {
         ModelName::try_new(text)
             .map_err(|invalid| self.faults.push(at.clone(), invalid.to_string()))
             .ok()
+    }
+
+    /// A text that can only be meant as a path is made whole; any other may be the name of a model on a hub, and stays.
+    fn path(&mut self, at: &KeyPath, text: String) -> Option<String> {
+        let is_path = ["~/", "./", "../"].iter().any(|begin| text.starts_with(begin));
+        if !is_path && !text.contains('\0') {
+            return Some(text);
+        }
+        let resolved = self.anchors.resolve(at, text.trim_start_matches("./"));
+        let whole = resolved.and_then(|path| {
+            path.into_os_string().into_string().map_err(|_| "its folder is not UTF-8".into())
+        });
+        whole.map_err(|message| self.faults.push(at.clone(), message)).ok()
     }
 
     /// The backend of a model's type with what the model lays over it.

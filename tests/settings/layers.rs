@@ -197,3 +197,29 @@ fn a_variable_does_not_hide_what_is_wrong_in_the_file() {
     let world = toml("logging = 'INFO'").with_variable("SYMPHONY__LOGGING__FORM", "json");
     assert_eq!(world.faults(), ["logging: expected a table, found 'INFO'"]);
 }
+
+#[test]
+fn the_path_of_a_model_is_made_whole_where_it_can_only_be_a_path() {
+    let models = ["~/m.gguf", "./m.gguf", "../m.gguf", "/m.gguf", "org/m", "m.gguf"].map(|path| {
+        format!("[[supported_models]]\nname = '{path}'\ntype = 'x'\npath = '{path}'\n")
+    });
+    let mut world = World::new().with_variable("HOME", "/home/u");
+    let text = format!("[model_backends.x]\nembedded = true\n{}", models.concat());
+    let file = world.write("etc/symphony.toml", text);
+    world.sources.overrides.config = Some(file);
+    let settings = world.settings();
+    let etc = world.path().join("etc").display().to_string();
+    let paths: Vec<_> =
+        settings.models.iter().map(|model| model.path.as_deref().expect("set")).collect();
+    assert_eq!(
+        paths,
+        [
+            "/home/u/m.gguf",
+            &format!("{etc}/m.gguf"),
+            &format!("{etc}/../m.gguf"),
+            "/m.gguf",
+            "org/m",
+            "m.gguf"
+        ]
+    );
+}
