@@ -219,7 +219,8 @@ fn config_check_warns_of_what_would_make_a_start_fail() {
     let run = place.run(&["--json", "config", "check"]);
     assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{run:?}");
     let expected = [
-        "model nowhere: cannot execute no-such-program: No such file".to_owned(),
+        "model nowhere: cannot execute no-such-program: No such file or directory in PATH"
+            .to_owned(),
         format!("model plain: cannot execute {}: Permission denied", plain_file.display()),
         "model empty: its path /no/such/model.gguf does not exist".to_owned(),
         format!(

@@ -39,7 +39,7 @@ pub(super) fn resolve(
         return Ok(absolute);
     }
     let search_path = search_path.unwrap_or(OsStr::new(DEFAULT_PATH));
-    let mut failure = io::Error::from(rustix::io::Errno::NOENT);
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "No such file or directory in PATH");
     for folder in std::env::split_paths(search_path) {
         let candidate = std::path::absolute(folder.join(program))?;
         match executable(&candidate) {
