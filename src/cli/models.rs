@@ -80,15 +80,18 @@ impl ModelLine {
 
     /// Its state and what there is to say about it: the progress of a start, the reason of a trouble.
     pub fn in_short(&self) -> String {
-        let detail = match self.state.as_str() {
-            "starting" => &self.progress,
-            "ready" => &None,
-            _ => &self.reason,
-        };
         let state = one_line(&self.state);
-        match detail {
+        match self.detail() {
             Some(detail) => format!("{state}, {}", one_line(detail)),
             None => state.into_owned(),
+        }
+    }
+
+    fn detail(&self) -> Option<&str> {
+        match self.state.as_str() {
+            "starting" => self.progress.as_deref().or(self.reason.as_deref()),
+            "ready" => None,
+            _ => self.reason.as_deref(),
         }
     }
 
@@ -107,12 +110,21 @@ impl ModelLine {
         self.generation != Some(0)
     }
 
+    /// Whether there is more to say than its row in the table does.
+    pub fn needs_explanation(&self) -> bool {
+        match self.state.as_str() {
+            "starting" => self.progress.is_some(),
+            "unhealthy" | "backoff" => true,
+            _ => self.is_in_trouble(),
+        }
+    }
+
     /// Lines that explain its state, for a model that is not simply well.
     pub fn explanation(&self, output: &Output) -> Vec<String> {
         let name = one_line(&self.name);
         let state = output.styled(&one_line(&self.state), state_style(&self.state));
-        let reason = self.reason.as_deref().unwrap_or("no reason was given");
-        let mut lines = vec![format!("{name} is {state}: {}", one_line(reason))];
+        let detail = self.detail().unwrap_or("no reason was given");
+        let mut lines = vec![format!("{name} is {state}: {}", one_line(detail))];
         if self.is_in_trouble() && !self.last_output.is_empty() {
             lines.push("  last output:".into());
             lines.extend(self.last_output.iter().map(|line| format!("    {}", one_line(line))));

@@ -54,15 +54,11 @@ fn human(data: &Value, all: bool, output: &Output) -> String {
     } else {
         lines.extend(table(&listed, output));
     }
-    for model in models.iter().filter(|model| needs_explanation(model)) {
+    for model in models.iter().filter(|model| model.needs_explanation()) {
         lines.push(String::new());
         lines.extend(model.explanation(output));
     }
     lines.join("\n")
-}
-
-fn needs_explanation(model: &ModelLine) -> bool {
-    model.is_in_trouble() || matches!(model.state.as_str(), "unhealthy" | "backoff")
 }
 
 /// On a terminal over the page before, elsewhere below it. JSON stays one object a line.
@@ -120,5 +116,13 @@ mod tests {
         assert!(text.ends_with("phi is parked: gave up\n  last output:\n    boom"), "{text}");
         assert!(!text.contains("never"), "{text}");
         assert!(shown_by(parked, true).contains("never"));
+    }
+
+    #[test]
+    fn a_start_tells_its_progress() {
+        let loading = json!([{"name": "phi", "state": "starting", "progress": "layer 7 of 32"},
+                             {"name": "qwen", "state": "starting", "reason": "exit 3"}]);
+        let text = shown_by(loading, false);
+        assert!(text.ends_with("\n\nphi is starting: layer 7 of 32"), "{text}");
     }
 }
