@@ -84,6 +84,10 @@ fn request_text(action: Action, error: &ClientError) -> String {
             return format!("{error}. Start it first with 'start-service'");
         }
         (_, ClientError::NoService | ClientError::Timeout) => return error.to_string(),
+        // the contract's words for any time-out, and then what is really the matter
+        (_, ClientError::Unfinished(detail)) => {
+            return format!("{}\n{detail}", ClientError::Timeout);
+        }
         (Action::Load, _) => "Error loading model",
         (Action::Unload, _) => "Error unloading model",
         (Action::Restart, _) => "Error restarting model",

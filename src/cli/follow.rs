@@ -4,7 +4,7 @@
 use super::client::ClientError;
 use super::error::CliError;
 use super::output::Output;
-use crate::instance::messages::ModelError;
+use super::session::tells_of_the_stop;
 
 /// What a look brought, once something has been shown: the end of the service is told on stderr and ends the command well.
 ///
@@ -14,9 +14,7 @@ pub fn end(error: CliError, output: &Output) -> Result<(), CliError> {
     let CliError::Request { error: reason, .. } = &error else { return Err(error) };
     let told = match reason {
         ClientError::Gone | ClientError::NoService => "Management service has stopped",
-        ClientError::Refused(text) if *text == ModelError::ShuttingDown.to_string() => {
-            "Management service is stopping"
-        }
+        stopping if tells_of_the_stop(stopping) => "Management service is stopping",
         _ => return Err(error),
     };
     output.note(told);

@@ -11,6 +11,7 @@ use super::client::{Client, ClientError};
 use super::configuration::{self, Request, ServiceFlags};
 use super::error::CliError;
 use super::output::Output;
+use crate::instance::messages::ModelError;
 use crate::limits;
 use crate::settings::SettingsError;
 use crate::telemetry::escape::one_line;
@@ -118,4 +119,18 @@ pub fn live_service(endpoint: &str) -> Result<Option<Option<u64>>, ClientError> 
         Err(ClientError::NoService | ClientError::Gone) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Whether the service there takes nothing in any more, since it was asked to stop.
+pub fn is_stopping(endpoint: &str) -> bool {
+    let answer = Client::connect(endpoint).and_then(|client| {
+        let nothing = Value::Object(Default::default());
+        client.ask("list-models", nothing, limits::LIVE_SERVICE_PATIENCE)
+    });
+    matches!(answer, Err(error) if tells_of_the_stop(&error))
+}
+
+/// Whether a refusal means that the service is stopping.
+pub fn tells_of_the_stop(error: &ClientError) -> bool {
+    matches!(error, ClientError::Refused(text) if *text == ModelError::ShuttingDown.to_string())
 }

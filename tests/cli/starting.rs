@@ -81,7 +81,8 @@ fn a_service_that_runs_already_is_left_alone() {
     }
     let commands: Vec<_> =
         service.requests().iter().map(|request| request["command"].clone()).collect();
-    assert_eq!(commands, ["status", "status", "status"], "it was only asked whether it lives");
+    let asked = ["status", "list-models"].repeat(3);
+    assert_eq!(commands, asked, "it was only asked whether it lives, and is not stopping");
     assert_eq!(run_in(home.path(), &["status"]).code, Some(0), "its socket still answers");
 }
 

@@ -63,7 +63,7 @@ fn load_unload_and_restart() {
         "{run:?}"
     );
     let run = place.run(&["load", "slow", "--timeout", "200ms"]);
-    let told = "Error loading model: no answer within 200ms: slow is starting";
+    let told = "Service not responding (timeout)\nno answer within 200ms: slow is starting";
     assert_eq!((run.code, run.stdout.as_str()), (Some(1), ""));
     assert!(
         run.stderr.starts_with(told) && run.stderr.ends_with("it goes on loading\n"),

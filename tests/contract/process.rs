@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::support::backend::until;
 use crate::support::client::Client;
-use crate::support::{Place, fake, kill_pid, runs, service_with};
+use crate::support::{Place, fake, fake_with, kill_pid, runs, service_with};
 
 fn mode(path: &Path) -> u32 {
     path.symlink_metadata().expect("there").permissions().mode() & 0o7777
@@ -72,6 +72,24 @@ fn a_service_ends_with_0_after_stop_service_int_and_term() {
         assert!(!runs(&pid));
         place.assert_nothing_left();
     }
+}
+
+#[test]
+fn a_service_that_is_stopping_is_neither_running_nor_an_error_to_stop() {
+    let stubborn = fake_with("stubborn", &["--ignore-term"], json!({ "stop": { "grace": "3s" } }));
+    let (place, mut service) = service_with(vec![stubborn]);
+    service.load("stubborn");
+    let run = place.run(&["stop-service"]);
+    assert_eq!(run.all(), (Some(0), "Service shutdown requested\n", ""));
+    for line in [&["serve"][..], &["start-service", "--daemonize"]] {
+        let run = place.run(line);
+        assert_eq!((run.code, run.stdout.as_str()), (Some(1), ""), "{line:?}");
+        assert!(run.stderr.contains("is stopping, start again when it is gone"), "{run:?}");
+    }
+    let run = place.run(&["stop-service", "--wait"]);
+    assert_eq!(run.all(), (Some(0), "Management service is stopping\n", ""));
+    assert_eq!(service.ended().code(), Some(0));
+    place.assert_nothing_left();
 }
 
 #[test]

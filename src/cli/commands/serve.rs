@@ -12,7 +12,7 @@ use crate::cli::configuration::{self, Request};
 use crate::cli::daemon;
 use crate::cli::early_stop;
 use crate::cli::error::CliError;
-use crate::cli::session::{Session, live_service};
+use crate::cli::session::{Session, is_stopping, live_service};
 use crate::settings::model::Settings;
 use crate::telemetry::{Destination, LevelSwitch, Telemetry};
 
@@ -75,11 +75,16 @@ fn loader(request: Request, level: LevelSwitch) -> SettingsLoader {
 /// Whether a service answers on the endpoint of these settings.
 ///
 /// # Errors
-/// When something listens there that is no service, or does not answer.
+/// When something listens there that is no service, does not answer, or is a service that is just stopping.
 pub fn is_running(settings: &Settings) -> Result<bool, CliError> {
     let endpoint = &settings.endpoints.cli_management;
     match live_service(endpoint) {
-        Ok(service) => Ok(service.is_some()),
+        Ok(None) => Ok(false),
+        // to call it running would leave whoever starts one with none
+        Ok(Some(_)) if is_stopping(endpoint) => Err(CliError::Failed(format!(
+            "cannot start: the service on {endpoint} is stopping, start again when it is gone"
+        ))),
+        Ok(Some(_)) => Ok(true),
         Err(ClientError::Timeout) => Err(CliError::Failed(format!(
             "cannot start: something listens on {endpoint} and does not answer"
         ))),

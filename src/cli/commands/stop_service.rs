@@ -6,7 +6,7 @@ use crate::cli::args::StopArgs;
 use crate::cli::client::{Client, ClientError, listener::Listener};
 use crate::cli::error::{Action, CliError};
 use crate::cli::models::shown;
-use crate::cli::session::Session;
+use crate::cli::session::{Session, tells_of_the_stop};
 use crate::clock::Clock;
 use crate::limits;
 
@@ -14,15 +14,22 @@ use crate::limits;
 pub fn run(args: &StopArgs, session: &Session) -> Result<(), CliError> {
     let endpoint = session.endpoint()?;
     let answer = Client::connect(&endpoint)
-        .and_then(|client| client.ask("stop-service", json!({}), session.patience()))
-        .map_err(|error| Action::Stop.error(error))?;
+        .and_then(|client| client.ask("stop-service", json!({}), session.patience()));
+    let answer = match answer {
+        Ok(answer) => Some(answer),
+        // somebody asked before: as wanted
+        Err(error) if tells_of_the_stop(&error) => None,
+        Err(error) => return Err(Action::Stop.error(error)),
+    };
     if args.wait {
         wait_until_gone(&endpoint, session)?;
     }
-    if session.output.is_json() {
-        session.output.line(answer.text())
-    } else {
-        session.output.line(shown(&answer.value()["message"]))
+    const STOPPING: &str = "Management service is stopping";
+    match answer {
+        Some(answer) if session.output.is_json() => session.output.line(answer.text()),
+        Some(answer) => session.output.line(shown(&answer.value()["message"])),
+        None if session.output.is_json() => session.output.line(json!({ "message": STOPPING })),
+        None => session.output.line(STOPPING),
     }
 }
 
