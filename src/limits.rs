@@ -69,6 +69,8 @@ pub const PEER_RECEIVE_QUEUE: i32 = 64;
 pub const LISTEN_BACKLOG: i32 = 512;
 /// Descriptors that must be free before a gateway opens: libzmq takes eleven for its threads and two sockets.
 pub const GATEWAY_DESCRIPTORS: usize = 16;
+/// How soon it looks for them again; [`SOCKET_TAKEOVER`] bounds its tries.
+pub const DESCRIPTORS_RETRY: Duration = Duration::from_millis(50);
 /// How long a gateway waits for the lock of its predecessor in this process, which may still be sending.
 pub const SOCKET_TAKEOVER: Duration = Duration::from_secs(2);
 /// How long the service waits at its end for a gateway whose actor is gone: as long as it may wait for its predecessor's

@@ -8,7 +8,7 @@ use super::endpoint::{Place, place};
 use super::error::OpenError;
 use super::shared::{Door, Outgoing};
 use super::socket_file::SocketFile;
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::gateway::doors::ServiceFacts;
 use crate::limits;
 
@@ -31,7 +31,7 @@ impl Sockets {
             return Err(OpenError::SameEndpoint(facts.cli_endpoint.clone()));
         }
         let deadline = clock.now() + limits::SOCKET_TAKEOVER;
-        spare_descriptors()?;
+        spare_descriptors(clock, deadline)?;
         let context = zmq::Context::new();
         let mut files = Vec::new();
         let mut open = |endpoint: &str| {
@@ -131,20 +131,27 @@ fn uninterrupted<T>(mut step: impl FnMut() -> zmq::Result<T>) -> zmq::Result<T> 
     }
 }
 
-/// Looks whether there are descriptors left: libzmq ends the whole process, and all models with it, where it finds none
-/// for its own threads.
-fn spare_descriptors() -> Result<(), OpenError> {
+/// Waits for free descriptors: libzmq ends the whole process, and all models with it, where it finds none for its own
+/// threads. Clients may leave, and a predecessor in this process gives its own back.
+fn spare_descriptors(clock: Clock, deadline: Moment) -> Result<(), OpenError> {
     let one = || std::fs::File::open("/dev/null");
-    let taken: Result<Vec<_>, _> = (0..limits::GATEWAY_DESCRIPTORS).map(|_| one()).collect();
-    let too_few = |error| OpenError::Thread(format!("too few descriptors are left: {error}"));
-    taken.map(drop).map_err(too_few)
+    loop {
+        let taken: Result<Vec<_>, _> = (0..limits::GATEWAY_DESCRIPTORS).map(|_| one()).collect();
+        match taken {
+            Ok(_) => return Ok(()),
+            Err(error) if clock.now() >= deadline => {
+                return Err(OpenError::Thread(format!("too few descriptors are left: {error}")));
+            }
+            Err(_) => std::thread::park_timeout(limits::DESCRIPTORS_RETRY),
+        }
+    }
 }
 
 fn open_one(
     context: &zmq::Context,
     endpoint: &str,
     clock: Clock,
-    deadline: crate::clock::Moment,
+    deadline: Moment,
 ) -> Result<(zmq::Socket, Option<SocketFile>), OpenError> {
     let place = place(endpoint)?;
     let fault = |action| move |error| OpenError::socket(action, endpoint, error);
