@@ -27,7 +27,10 @@ use super::table_messages::{
     Attach, Attached, CancelSpawn, Forget, Inventory, Keep, LogLines, ReadInventory, RemoveSocket,
     Sample, Signal, Spawn, Tail,
 };
-use super::{InstanceRecord, Launcher, ProcessIdentity, Report, SpawnError, SpawnOrder, TailOrder};
+use super::{
+    GroupSignal, InstanceRecord, Launcher, ProcessIdentity, Report, SpawnError, SpawnOrder,
+    TailOrder,
+};
 use crate::ids::{InstanceId, ProcessKey};
 use crate::limits;
 use crate::supervision::StopActor;
@@ -45,6 +48,8 @@ pub struct ProcessTable {
     /// Records kept or forgotten while the inventory, which is older, was on its way.
     changed_early: HashSet<InstanceId>,
     attached: HashMap<InstanceId, Recipient<Report>>,
+    /// Starts whose instance was forgotten before they were answered; as few as may be unanswered at one time.
+    forgotten: HashSet<ProcessKey>,
     unclaimed: HashMap<InstanceId, VecDeque<Report>>,
     admission: Admission<SpawnOrder>,
     tails: HashMap<u64, oneshot::Sender<Result<LogLines, String>>>,
@@ -63,6 +68,7 @@ impl ProcessTable {
             changed_early: HashSet::new(),
             attached: HashMap::new(),
             unclaimed: HashMap::new(),
+            forgotten: HashSet::new(),
             admission: Admission::new(spawns_at_once),
             tails: HashMap::new(),
             last_ticket: 0,
@@ -214,10 +220,15 @@ impl Handler<Report> for ProcessTable {
                 let (key, identity) = (key.clone(), identity.clone());
                 self.admission.answered(&key);
                 self.live.insert(key.instance.clone(), (key.clone(), identity));
+                if self.forgotten.remove(&key) {
+                    // nobody would ever end it
+                    self.launcher.signal(&key, GroupSignal::Kill);
+                }
                 self.deliver(&key.instance, report);
             }
             Report::SpawnFailed { key, .. } => {
                 let key = key.clone();
+                self.forgotten.remove(&key);
                 self.admission.answered(&key);
                 self.deliver(&key.instance, report);
             }
@@ -345,6 +356,11 @@ impl Handler<Forget> for ProcessTable {
         // a later instance of this name begins anew: reports about this one must not reach it
         self.unclaimed.remove(&instance);
         self.attached.remove(&instance);
+        if let Some(start) = self.admission.pending(&instance).cloned()
+            && self.admission.cancel(&start).is_none()
+        {
+            self.forgotten.insert(start);
+        }
         self.launcher.forget(&instance);
     }
 }

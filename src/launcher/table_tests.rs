@@ -5,9 +5,9 @@ use std::time::Duration;
 use actix::{Addr, Message};
 
 use super::*;
+use crate::launcher::ExitStatus;
 use crate::launcher::scripted::{Call, Script, ScriptedLauncher};
 use crate::launcher::testing::{key, sleeping_order};
-use crate::launcher::{ExitStatus, GroupSignal};
 use crate::settings::policy::StopSignal;
 
 /// Takes the reports of one instance.
@@ -323,6 +323,22 @@ fn forget_without_stop() {
         assert!(attached.record.is_none() && attached.missed.is_empty());
         assert!(attached.live.is_some(), "a process that was forgotten still cannot be doubled");
         assert!(bench.launcher.calls().contains(&Call::Forget(key("a", 1).instance)));
+    });
+}
+
+#[test]
+fn a_start_that_is_forgotten_leaves_no_process() {
+    in_virtual_time(async {
+        let bench = Bench::new(1);
+        bench.launcher.set_script(Script { hold_spawns: true, ..Script::default() });
+        bench.spawn("under-way", 1).await;
+        bench.spawn("in-line", 1).await;
+        for model in ["under-way", "in-line"] {
+            bench.table.send(Forget(key(model, 1).instance)).await.unwrap();
+        }
+        bench.launcher.answer_spawn(&key("under-way", 1), Ok(()));
+        bench.settle().await;
+        assert_eq!(bench.launcher.live(), [], "one was ended, one never began");
     });
 }
 
