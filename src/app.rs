@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use actix::Addr;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -117,8 +117,10 @@ impl Service {
         prober: Arc<dyn Prober>,
     ) -> Result<Self, ServeError> {
         let (control, wishes) = ControlHandle::channel();
+        let settings = Arc::new(settings);
         let wiring = Arc::new(Wiring {
-            settings: watch::Sender::new(Arc::new(settings)),
+            settings: watch::Sender::new(settings.clone()),
+            longest_stop_ms: AtomicU64::new(0),
             clock: Clock::start(),
             launcher,
             prober,
@@ -132,6 +134,7 @@ impl Service {
             instances: Place::default(),
             zmq: Place::default(),
         });
+        wiring.use_settings(settings);
         let (root, exit) = match root::start(&wiring).await {
             Ok(started) => started,
             Err(error) => {
@@ -267,7 +270,7 @@ impl Service {
         let outcome = diff(&self.wiring.settings.borrow(), &fresh);
         let fresh = keep_what_is_in_use(&self.wiring.settings.borrow(), fresh);
         let settings = Arc::new(fresh.service.clone());
-        self.wiring.settings.send_replace(Arc::new(fresh));
+        self.wiring.use_settings(Arc::new(fresh));
         let catalogue = self.wiring.catalogue();
         self.wiring.registry.get()?.do_send(UseCatalogue(catalogue.clone()));
         self.wiring.desk.get()?.do_send(UseModels { catalogue, settings });

@@ -1,5 +1,6 @@
 //! The end of the service, in order: no more intake, instances down side by side, the tree in reverse, the rest.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix::Addr;
@@ -10,7 +11,6 @@ use crate::gateway::zmq::ZmqGateway;
 use crate::gateway::zmq::messages::{CloseIntake, Observe};
 use crate::instance::desk::StopAll;
 use crate::limits;
-use crate::settings::model::Settings;
 use crate::supervision::{StopActor, Supervisor};
 
 /// Stops everything that runs below the tree. `hurry` comes true when somebody asked a second time: then nothing is
@@ -28,7 +28,8 @@ pub async fn stop_instances(wiring: &Wiring, hurry: impl Future<Output = ()>) {
     let Ok(desk) = wiring.desk.get() else { return };
     let (limit, drain_timeout) = {
         let settings = wiring.settings.borrow();
-        (stop_limit(&settings), settings.service.drain_timeout)
+        let longest = Duration::from_millis(wiring.longest_stop_ms.load(Ordering::Relaxed));
+        (longest + limits::STOP_SLACK, settings.service.drain_timeout)
     };
     let in_order = async {
         if let Ok(gateway) = wiring.zmq.get() {
@@ -62,13 +63,6 @@ async fn drain(gateway: &Addr<ZmqGateway>, limit: Duration) {
     if tokio::time::timeout(limit, drained).await.is_err() {
         tracing::warn!("requests under way were not answered within the drain timeout");
     }
-}
-
-/// The one deadline of all instances: the longest that any of them may take.
-fn stop_limit(settings: &Settings) -> Duration {
-    let backends = settings.models.iter().filter_map(|model| model.backend.as_ref());
-    let longest = backends.map(|backend| backend.stop.grace + backend.stop.kill_grace).max();
-    longest.unwrap_or_default() + limits::STOP_SLACK
 }
 
 /// Stops the tree itself. Its exit is awaited by whoever holds it.

@@ -4,7 +4,7 @@
 //! is started after it. The values lie in watch channels, of which nobody waits: factories must be free to travel.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use actix::{Actor, Addr};
 use tokio::sync::watch;
@@ -64,6 +64,9 @@ pub struct Wiring {
     pub control: ControlHandle,
     /// Whether a gateway has its sockets open.
     pub open_sockets: OpenSockets,
+    /// The longest that any instance may take to stop, by all settings that were ever in force: one that a reload took out, or
+    /// gave a shorter grace, may still be stopping by its old one. In milliseconds.
+    pub longest_stop_ms: AtomicU64,
     /// The last event number, over replacements of the log.
     pub last_event: Arc<AtomicU64>,
     /// See the type.
@@ -81,6 +84,16 @@ pub struct Wiring {
 }
 
 impl Wiring {
+    /// Settings come into force.
+    pub fn use_settings(&self, settings: Arc<Settings>) {
+        let backends = settings.models.iter().filter_map(|model| model.backend.as_ref());
+        let longest = backends.map(|backend| backend.stop.grace + backend.stop.kill_grace).max();
+        let longest_ms = longest.unwrap_or_default().as_millis();
+        let longest_ms = u64::try_from(longest_ms).unwrap_or(u64::MAX);
+        self.longest_stop_ms.fetch_max(longest_ms, Ordering::Relaxed);
+        self.settings.send_replace(settings);
+    }
+
     /// The models that may be loaded.
     pub fn catalogue(&self) -> Catalogue {
         Catalogue::new(self.settings.borrow().models.clone())
