@@ -45,13 +45,7 @@ impl EventLog {
             kind: record.kind.to_owned(),
             cause: record.cause,
         });
-        tracing::info!(
-            subject = event.subject,
-            generation = event.generation.map(|generation| generation.0),
-            cause = event.cause.as_deref().map(first_line),
-            "{}",
-            event.kind
-        );
+        log(&event);
         if self.ring.len() == limits::EVENT_RING {
             self.ring.pop_front();
         }
@@ -66,6 +60,26 @@ impl EventLog {
         });
         self.dropped += dropped;
         self.ring.push_back(event);
+    }
+}
+
+/// A line of the service's log. What somebody has to mend is an error, what somebody may want to look at a warning.
+fn log(event: &LifecycleEvent) {
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                subject = event.subject,
+                generation = event.generation.map(|generation| generation.0),
+                cause = event.cause.as_deref().map(first_line),
+                "{}",
+                event.kind
+            )
+        };
+    }
+    match event.kind.as_str() {
+        "parked" | "unkillable" | "escalated" => line!(error),
+        "exited" | "unhealthy" | "actor_failed" | "actor_restarted" => line!(warn),
+        _ => line!(info),
     }
 }
 
