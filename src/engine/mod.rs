@@ -42,6 +42,8 @@ pub fn run(args: BackendArgs) -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .with_max_level(tracing::Level::INFO)
+        // it would tell a full disk to the same full disk, and panic
+        .log_internal_errors(false)
         .try_init();
     match serve_until_signal(&args) {
         Ok(()) => ExitCode::SUCCESS,

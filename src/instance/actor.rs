@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 pub use self::wishes::{BringUp, BringUpHow, Reconfigure, TakeDown};
 use super::command_line;
-use super::endpoint::{Endpoint, free_port};
+use super::endpoint::{Endpoint, check_port, free_port};
 use super::machine::{Effect, Event, Machine, Policies};
 use super::messages::ModelError;
 use super::services::Services;
@@ -173,24 +173,26 @@ impl InstanceActor {
                 program: self.model.name.to_string(),
                 reason: error.to_string(),
             },
-            Err(error) => SpawnError::Transient {
-                program: self.model.name.to_string(),
-                reason: format!("no free port: {error}"),
-            },
+            Err(error) => {
+                SpawnError::Transient { program: self.model.name.to_string(), reason: error }
+            }
         };
         ctx.notify(Feed(Event::SpawnFailed(generation, error)));
     }
 
     /// A reload may have changed what the backend speaks: then the address of the starts before is of no use.
-    fn fit_endpoint(&mut self) -> std::io::Result<()> {
+    fn fit_endpoint(&mut self) -> Result<(), String> {
         let transport = self.backend.transport;
         if self.endpoint.fits(transport) {
-            return Ok(());
+            // another program may have taken the port meanwhile: clients must not be led to that one
+            return self.endpoint.port().map_or(Ok(()), check_port);
         }
         let fresh = match transport {
             Transport::Zmq => Endpoint::fresh_ipc(&self.services.settings.model_socket_dir),
             // rare enough to bind a port right here
-            Transport::Http => Endpoint::http(free_port()?),
+            Transport::Http => {
+                Endpoint::http(free_port().map_err(|error| format!("no free port: {error}"))?)
+            }
         };
         self.remove_socket();
         self.endpoint = fresh;
@@ -282,7 +284,8 @@ impl InstanceActor {
             ctx.notify(Feed(Event::Alive(generation)));
             return;
         };
-        let timeout = self.backend.health.timeout;
+        // before the next question, which would take its place
+        let timeout = self.backend.health.timeout.min(self.backend.health.every.mul_f64(0.9));
         let key = self.key(generation);
         self.services.prober.check(key, question, timeout, ctx.address().recipient());
     }

@@ -49,8 +49,9 @@ pub(super) type Answer<T> = ResponseFuture<Result<T, ModelError>>;
 pub(super) type ReadyBackend = (Arc<ModelSpec>, Arc<BackendSpec>);
 
 /// How often a request is passed on again when the instance's actor was replaced under it.
-pub(super) const ATTEMPTS: u32 = 10;
-/// The pause before that; a replacement takes microseconds.
+pub(super) const ATTEMPTS: u32 = 200;
+/// The pause before that: the replacement of an actor takes microseconds, that of all instances' supervisor waits for the
+/// sockets of the gateway, which may linger for half a second.
 pub(super) const PAUSE: Duration = Duration::from_millis(5);
 
 impl ModelDesk {

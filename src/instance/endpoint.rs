@@ -70,6 +70,20 @@ pub fn free_port() -> std::io::Result<u16> {
     Ok(listener.local_addr()?.port())
 }
 
+/// Looks whether a port can be listened on, before a backend is started that is to do so.
+///
+/// # Errors
+/// What stands in the way, in words.
+pub fn check_port(port: u16) -> Result<(), String> {
+    match std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, port)) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            Err(format!("port {port} is taken by another program"))
+        }
+        Err(error) => Err(format!("port {port} cannot be listened on: {error}")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

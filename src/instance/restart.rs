@@ -112,7 +112,8 @@ impl RestartBook {
             return self.give_up(reason.to_owned());
         }
         if self.consecutive_failures > self.policy.max_consecutive_failures {
-            let why = format!("{} failures in a row", self.consecutive_failures);
+            let failures = if self.consecutive_failures == 1 { "failure" } else { "failures" };
+            let why = format!("{} {failures} in a row", self.consecutive_failures);
             return self.give_up(why);
         }
         if !self.window.admit(now) {

@@ -103,9 +103,9 @@ async fn start_actor(
             Ok(Err(AdminError::AlreadyStarted | AdminError::AlreadyPresent)) => {
                 tokio::time::sleep(PAUSE).await;
             }
-            Ok(Err(error)) => return Err(ModelError::Internal(error.to_string())),
             // a new one introduces itself
-            Err(_) => break,
+            Ok(Err(AdminError::Stopping)) | Err(_) => break,
+            Ok(Err(error)) => return Err(ModelError::Internal(error.to_string())),
         }
     }
     Err(ModelError::Replaced(model.name.to_string()))
@@ -264,6 +264,7 @@ impl ModelDesk {
     fn drop_record(&self, record: InstanceRecord, process: Option<ProcessKey>, why: &str) {
         let (instance, generation) = (record.instance, record.generation);
         tracing::warn!(%instance, %generation, why, "a recorded instance is not taken up");
+        self.services.prober.forget(&ProcessKey { instance: instance.clone(), generation });
         // without an actor nobody would ever end it
         if let Some(key) = process {
             self.services.table.do_send(Signal { key, signal: GroupSignal::Kill });

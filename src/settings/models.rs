@@ -133,7 +133,9 @@ impl ModelReader<'_> {
         if !is_path && !text.contains('\0') {
             return Some(text);
         }
-        let resolved = self.anchors.resolve(at, text.trim_start_matches("./"));
+        // once, and not where the rest would become a path of another kind
+        let short = text.strip_prefix("./").filter(|rest| !rest.starts_with(['/', '~', '.']));
+        let resolved = self.anchors.resolve(at, short.unwrap_or(&text));
         let whole = resolved.and_then(|path| {
             path.into_os_string().into_string().map_err(|_| "its folder is not UTF-8".into())
         });

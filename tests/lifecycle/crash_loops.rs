@@ -160,13 +160,17 @@ fn parked_is_tried_again_after_its_cool_off() {
     let crashing = ["--crash-at-start", "3", "--exit-code", "3"];
     let service = Service::start(&[counted.model("a", &crashing).with("restart", restart)]);
     let error = service.fails_to_load("a");
-    assert!(error.contains("next trial in 1s"), "{error}");
+    assert!(error.contains("one trial start after a rest of 1s"), "{error}");
     let row = service.wait_for_state("a", "ready");
     assert_eq!((counted.starts("a"), row.restarts()), (4, 3));
     let events = service.events("a");
     let parked: Vec<_> = events.iter().filter(|event| event.kind() == "parked").collect();
     assert_eq!(parked.len(), 2, "the first trial fails");
-    assert!(parked[1].cause().contains("next trial in 2s"), "{}", parked[1].cause());
+    assert!(
+        parked[1].cause().contains("one trial start after a rest of 2s"),
+        "{}",
+        parked[1].cause()
+    );
     for (rest, seconds) in parked.iter().zip([1.0, 2.0]) {
         let trial = events.iter().find(|event| {
             event.generation() == rest.generation() + 1 && event.kind() == "starting"

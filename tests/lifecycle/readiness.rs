@@ -1,5 +1,6 @@
 //! Every way a backend can say that it is ready.
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::service::{Model, Service, fake, program};
@@ -122,5 +123,25 @@ fn a_wrong_ready_path_is_told_and_ends_as_a_stall() {
     assert!(error.contains(&format!("no progress for 3s, {told}")), "{error}");
     assert!(error.contains("GET 404 Not Found"), "with its output: {error}");
     assert_eq!(service.row("a").state(), "parked");
+    service.stop();
+}
+
+#[test]
+fn a_port_that_another_program_took_is_named_and_not_called_ready() {
+    let model = http("taken", json!("tcp"), &["--tcp", "{port}"])
+        .with("restart", json!({ "backoff_min": "3s", "backoff_max": "3s" }));
+    let service = Service::start(&[model]);
+    let first = service.load("taken");
+    first.signal(Signal::KILL);
+    // the first restart is immediate, the next one rests
+    service.wait_for_successor(&first).signal(Signal::KILL);
+    service.wait_for_state("taken", "backoff");
+    let port = first.endpoint().rsplit(':').next().expect("a port").trim_end_matches('/');
+    let listener = std::net::TcpListener::bind(format!("127.0.0.1:{port}")).unwrap();
+    let wanted = format!("port {port} is taken by another program");
+    let row = service.wait_for("taken", "the reason", |row| row.reason().contains(&wanted));
+    assert_eq!(row.state(), "backoff");
+    drop(listener);
+    assert_eq!(service.wait_for_state("taken", "ready").endpoint(), first.endpoint());
     service.stop();
 }

@@ -140,7 +140,14 @@ impl InstanceActor {
         let stopped = || ModelError::Stopped(self.model.name.to_string());
         let answer = match view.state {
             State::Stopping if !self.machine.wanted() => Err(stopped()),
-            State::Starting | State::Stopping | State::Exited => Ok(view.clone()),
+            State::Starting | State::Exited => Ok(view.clone()),
+            // it will start when the process before is gone: to show that one would call it loaded
+            State::Stopping => Ok(Arc::new(InstanceView {
+                state: State::Starting,
+                pid: None,
+                started_at: None,
+                ..(**view).clone()
+            })),
             _ => Err(self.failure()),
         };
         let (done, rest) = std::mem::take(&mut self.waiters).into_iter().partition(due);

@@ -174,7 +174,12 @@ impl Machine {
             Verdict::Park { cool_off, why } => {
                 let why = if why == reason { why } else { format!("{why}, the last: {reason}") };
                 let span = humantime::format_duration(cool_off);
-                self.rest(State::Parked, format!("{why}; next trial in {span}"), cool_off, now);
+                self.rest(
+                    State::Parked,
+                    format!("{why}; one trial start after a rest of {span}"),
+                    cool_off,
+                    now,
+                );
             }
             Verdict::Escalate { why } => {
                 let why = format!("{why}, the last: {reason}");

@@ -87,7 +87,8 @@ impl Machine {
         }
         let busy = if diagnosis == Diagnosis::Busy { ", but it works" } else { "" };
         let (misses, last) = (self.health.misses(), self.health.last_failure());
-        self.reason = Some(format!("{misses} health answers missed{busy}, the last: {last}"));
+        let answers = if misses == 1 { "answer" } else { "answers" };
+        self.reason = Some(format!("{misses} health {answers} missed{busy}, the last: {last}"));
         if self.state == State::Ready {
             self.timers.remove(&Timer::Forgive);
             self.change(State::Unhealthy, self.reason.clone());
