@@ -47,9 +47,9 @@ pub const GATEWAY_CREDITS: usize = 1024;
 pub const DIRECT_ANSWERS_IN_A_ROW: usize = 16;
 /// Messages received or replies sent in one turn of a gateway's loop, so that neither direction starves the other.
 pub const GATEWAY_BATCH: usize = 256;
-/// Replies kept for a peer that does not read, before the oldest is dropped and counted: as many as it can have asked
-/// for at one time, so that who reads loses none. [`BACKLOG_BYTES`] bounds them all.
-pub const PEER_BACKLOG: usize = GATEWAY_CREDITS + GATEWAY_DESK_REQUESTS;
+/// Replies kept for a peer that does not read, before the oldest is dropped and counted. Who reads while it sends without a
+/// pause lags thousands of replies behind; with 3,072 of them it lost one in ten. [`BACKLOG_BYTES`] bounds them all.
+pub const PEER_BACKLOG: usize = 16 * 1024;
 /// Peers with a backlog at one time; beyond it the peer that waited longest is given up.
 pub const BACKLOGGED_PEERS: usize = 1024;
 /// Bytes in all backlogs together: a `status` of 1,000 models has 400 KB, and 1,024 peers may have a backlog.
