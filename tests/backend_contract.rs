@@ -292,3 +292,14 @@ fn client_goes_on_with_the_successor_on_the_same_endpoint() {
         assert_eq!(client.ping(index, 3, "after").message, "Pong:after");
     }
 }
+
+#[test]
+fn a_log_on_a_full_disk_costs_its_lines_and_nothing_else() {
+    let line = "exec \"$0\" \"$@\" 2>/dev/full";
+    let symphony = env!("CARGO_BIN_EXE_symphony");
+    let mut backend =
+        Backend::start("sh", &["-c", line, symphony, "backend", "--model-name", MODEL]);
+    assert!(!Client::connect(&backend.endpoint()).greet().is_empty());
+    backend.signal(Signal::TERM);
+    assert_eq!(backend.ended().code(), Some(0));
+}
