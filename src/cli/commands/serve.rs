@@ -51,6 +51,7 @@ pub fn serve(
     let options = ServeOptions {
         loader: Some(loader),
         stop_asked: Some(stop_asked),
+        is_symphony_program: true,
         ..ServeOptions::default()
     };
     app::serve(settings, options)?;
