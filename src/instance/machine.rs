@@ -362,6 +362,4 @@ impl Machine {
 }
 
 #[cfg(test)]
-mod properties;
-#[cfg(test)]
 mod tests;

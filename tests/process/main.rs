@@ -1,4 +1,7 @@
-//! The service's life on real processes: what must hold when backends, clients and the service itself come and go.
+//! The service's life with its processes: what must hold when backends, clients and the service itself come and go. On real
+//! processes; on a scripted launcher (`scripted`, `crossings`, `virtual_time`) what no real one does at a wish.
+//!
+//! `launcher/` is a test process of its own: the launcher alone, on real processes.
 
 #![allow(
     clippy::expect_used,
