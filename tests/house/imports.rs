@@ -19,6 +19,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "registry",
         &[
+            "clock",
             "ids",
             "instance::messages",
             "instance::state",
