@@ -8,6 +8,11 @@ pub const MODEL_NAME_BYTES: usize = 256;
 pub const INSTANCE_SLUG_CHARS: usize = 48;
 /// Models in one configuration. Scale is proven at 1,000; ten times that is a mistake in a generator script.
 pub const MODELS: usize = 10_000;
+/// Groups in one configuration: an actor each. Every tenth model of the most there may be begins one then.
+pub const GROUPS: usize = 1000;
+/// Members of one group, and models that one model may be started after: each of them is one after another, and what is
+/// done at an event grows with their square. Honest ones have two or three.
+pub const MEMBERS: usize = 100;
 /// A configuration file. The largest honest one (10,000 models) has about 2 MiB.
 pub const CONFIG_BYTES: u64 = 8 * 1024 * 1024;
 /// Faults of one configuration that are told one by one; a person mends no more in one sitting, the rest is counted.

@@ -281,6 +281,8 @@ fn spec(name: &str) -> Arc<ModelSpec> {
         backend: None,
         path: None,
         autostart: false,
+        after: Vec::new(),
+        group: None,
     })
 }
 

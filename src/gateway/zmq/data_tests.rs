@@ -61,6 +61,8 @@ fn world() -> World {
             backend: None,
             path: None,
             autostart: false,
+            after: Vec::new(),
+            group: None,
         })
     };
     World {
