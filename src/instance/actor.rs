@@ -25,8 +25,7 @@ use crate::clock::{Clock, Moment, Started};
 use crate::ids::{Generation, InstanceId, ProcessKey};
 use crate::launcher::table_messages::{CancelSpawn, Sample, Signal, Spawn};
 use crate::launcher::{
-    GroupSignal, InstanceRecord, ReadyChannel, ReadyEnd, Report, SHIM_FAILED, SpawnError,
-    SpawnOrder,
+    GroupSignal, InstanceRecord, ReadyChannel, ReadyEnd, Report, SpawnError, SpawnOrder,
 };
 use crate::probe::{Finding, HealthQuestion, ProbeReport, ReadySign};
 use crate::registry::messages::{InstanceView, LastExit};
@@ -307,9 +306,12 @@ impl InstanceActor {
             Report::SpawnFailed { key, error } => {
                 self.feed(Event::SpawnFailed(key.generation, error), ctx);
             }
-            Report::Exited { key, status, output } => {
+            Report::Exited { key, status, cause, output } => {
                 if key.generation == self.machine.generation() {
                     self.exit_output = output;
+                }
+                if let Some(cause) = cause {
+                    self.feed(Event::ExitCause(key.generation, cause), ctx);
                 }
                 self.feed(Event::Exited(key.generation, status), ctx);
             }
@@ -323,17 +325,10 @@ impl InstanceActor {
 }
 
 fn policies(backend: &BackendSpec) -> Policies {
-    let mut restart = backend.restart.clone();
-    let through_shim =
-        !backend.limits.is_unlimited() || matches!(backend.start.ready, Readiness::Fd { .. });
-    if through_shim {
-        // what `exec` itself refuses comes as an exit of the shim
-        restart.fatal_codes.extend(SHIM_FAILED.map(i32::from));
-    }
     Policies {
         start: backend.start.clone(),
         health: backend.health.clone(),
-        restart,
+        restart: backend.restart.clone(),
         stop: backend.stop.clone(),
     }
 }

@@ -117,6 +117,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "instance::messages",
             // what the helper between the launcher and a backend says to the launcher
             "launcher::SHIM_FAILED",
+            "launcher::SHIM_PREFIX",
             "limits",
             "protocols",
             "settings",

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use rustix::process::{Resource, Rlimit};
 use symphony::ids::Generation;
+use symphony::launcher::exit_cause::ExitCause;
 use symphony::launcher::{ExitStatus, GroupSignal, Launcher, ReadyChannel, Report, SpawnError};
 
 use crate::bench::{Bench, runs, wait_until};
@@ -92,9 +93,16 @@ fn execv_fail_behind_the_shim() {
     std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o700)).unwrap();
     let mut order = bench.order("b", script.to_str().unwrap(), &[]);
     order.limits.open_files = Some(64);
-    let (status, output) = bench.run(order);
+    let process = bench.start(order);
+    let (status, cause, output) = bench.end_of(&process.key);
     assert_eq!(status, ExitStatus::Code(127));
     assert!(output.last().unwrap().contains("cannot execute"), "{output:?}");
+    assert!(matches!(cause, Some(ExitCause::NotExecuted(_))), "{cause:?}");
+
+    // the same code by a program that did begin
+    let mut order = bench.shell("c", "exit 127");
+    order.limits.open_files = Some(64);
+    assert_eq!(bench.run_to_its_cause(order), None);
 }
 
 #[test]
