@@ -124,6 +124,9 @@ pub const OUTPUT_LINES_PER_SECOND: usize = 200;
 pub const SAMPLED_DESCENDANTS: usize = 64;
 /// Reports kept for an instance whose actor is just being replaced.
 pub const UNCLAIMED_REPORTS: usize = 16;
+/// Moments of a health interval at which questions are asked: at the default of 5 s the service wakes 20 times a second for
+/// them, however many instances there are.
+pub const HEALTH_BEATS: u32 = 100;
 /// A loading process is looked at for progress (output, CPU time) at most this often; a silent one whose CPU time was
 /// measured once is measured again after it.
 pub const PROGRESS_MIN: Duration = Duration::from_secs(1);
