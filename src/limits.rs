@@ -268,3 +268,5 @@ pub const CHAOS_DISRUPTION: Duration = Duration::from_secs(3);
 pub const CHAOS_MEMORY_PERCENT: u64 = 5;
 /// And this much on top: the ring of [`EVENT_RING`] events fills up (2 MiB), and short runs start from a small service.
 pub const CHAOS_MEMORY_SLACK: u64 = 4 * 1024 * 1024;
+/// The answer to the wish that a gateway panics goes out through that gateway: a thread's turn takes microseconds.
+pub const CHAOS_ANSWER_LEAVES: Duration = Duration::from_millis(20);
