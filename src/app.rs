@@ -28,7 +28,7 @@ use crate::probe::Prober;
 use crate::probe::local::LocalProber;
 use crate::registry::{Registry, UseCatalogue};
 use crate::root::wiring::{Place, Wiring};
-use crate::root::{self, picture, shutdown};
+use crate::root::{self, panics, picture, shutdown};
 use crate::settings::diff::{ReloadOutcome, diff};
 use crate::settings::model::{ServiceSettings, Settings};
 use crate::settings::policy::CgroupChoice;
@@ -47,6 +47,8 @@ pub struct ServeOptions {
     pub loader: Option<SettingsLoader>,
     /// Called once, when both sockets are bound and the tree is whole.
     pub on_ready: Option<Box<dyn FnOnce() + Send>>,
+    /// Let a manager make parts of the service panic, for `symphony chaos`. Every such panic is mended as any other.
+    pub allow_chaos: bool,
     /// Set when a stop was asked for before [`serve`] could listen for signals: then nothing is started.
     pub stop_asked: Option<Arc<AtomicBool>>,
     /// The running program is `symphony`, and so its own helper for cgroups. Without it they need `service.symphony_binary`.
@@ -131,6 +133,7 @@ impl Service {
             launcher,
             prober,
             control,
+            allow_chaos: options.allow_chaos,
             open_sockets: Default::default(),
             last_event: Arc::default(),
             table: Place::default(),
@@ -235,6 +238,10 @@ impl Service {
                         actix_rt::spawn(async move {
                             let _ = answer.send(picture::draw(root, &wiring).await);
                         });
+                    }
+                    Control::Panic(part, answer) => {
+                        let wiring = self.wiring.clone();
+                        actix_rt::spawn(panics::make(part, wiring, answer));
                     }
                 },
             }

@@ -21,7 +21,7 @@ use super::endpoint::{Endpoint, check_port, free_port};
 use super::machine::{Effect, Event, Machine, Policies};
 use super::messages::ModelError;
 use super::services::Services;
-use crate::clock::{Clock, Moment};
+use crate::clock::{Clock, Moment, Started};
 use crate::ids::{Generation, InstanceId, ProcessKey};
 use crate::launcher::table_messages::{CancelSpawn, Sample, Signal, Spawn};
 use crate::launcher::{
@@ -46,7 +46,7 @@ pub struct InstanceActor {
     machine: Machine,
     endpoint: Endpoint,
     pid: Option<u32>,
-    started_at: Option<f64>,
+    started_at: Option<Started>,
     ready_end: Option<ReadyEnd>,
     protocols: Vec<String>,
     progress: Option<String>,
@@ -294,7 +294,7 @@ impl InstanceActor {
             Report::Spawned { key, identity, ready } => {
                 if key.generation == self.machine.generation() {
                     self.pid = Some(identity.pid);
-                    self.started_at = Some(Clock::wall_seconds());
+                    self.started_at = Some(self.services.clock.started());
                     self.ready_end = ready;
                 } else {
                     // ordered through a process table that failed before it could tell: nobody waits for it any more

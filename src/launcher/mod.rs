@@ -27,7 +27,7 @@ use actix::{Message, Recipient};
 use serde::{Deserialize, Serialize};
 
 use self::exit_cause::ExitCause;
-use crate::clock::Moment;
+use crate::clock::{Moment, Started};
 use crate::ids::{Generation, InstanceId, ProcessKey};
 use crate::settings::policy::{LogFilePolicy, ResourceLimits, StopSignal};
 
@@ -303,8 +303,8 @@ pub struct InstanceRecord {
     pub window: Vec<Moment>,
     /// When the present wait (backoff, cool-off) ends.
     pub wait_until: Option<Moment>,
-    /// When the present process was started, seconds since 1970.
-    pub started_at: Option<f64>,
+    /// When the present process was started.
+    pub started_at: Option<Started>,
     /// Protocols of the present process.
     pub protocols: Vec<String>,
     /// The present reason, as `status` tells it.

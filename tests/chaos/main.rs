@@ -1,4 +1,4 @@
-//! The service's life on real processes: what must hold when backends, clients and the service itself come and go.
+//! Chaos as a tool: panics on request, and whole runs of `symphony chaos` on real services.
 
 #![allow(
     clippy::expect_used,
@@ -16,20 +16,4 @@ mod processes;
 #[path = "../support/service.rs"]
 mod service;
 
-mod actor_crashes;
-mod crash_loops;
-mod crossings;
-mod deaths;
-mod health;
-mod isolation;
-mod leaks;
-mod output;
-mod readiness;
-mod reloading;
-mod requests;
-mod restless_clients;
-mod scripted;
-mod shortages;
-mod stopping;
-mod virtual_time;
-mod world;
+mod panics;
