@@ -91,6 +91,8 @@ fn configuration(path: &str, bytes: &[u8]) {
         user: 1000,
     };
     match settings::load_bytes(Path::new(path), bytes, &sources) {
+        // the one thing that only a file of the seed form may say: a model whose type has no backend
+        Ok(loaded) if loaded.settings.models.iter().any(|model| model.backend.is_none()) => {}
         Ok(loaded) => {
             let text = loaded.effective.to_text();
             let again = settings::load_bytes(
