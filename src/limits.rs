@@ -216,6 +216,12 @@ pub const OUTPUT_ORDERS: usize = 64;
 pub const ORPHANS_EVERY: Duration = Duration::from_millis(20);
 /// How long an ended group is looked at for orphans; a KILL takes milliseconds.
 pub const ORPHANS_FOR: Duration = Duration::from_secs(10);
+/// How long the cgroup of a gone backend is emptied and tried to be removed; who is left in it was killed, which takes
+/// milliseconds unless the kernel holds a process.
+pub const CGROUP_LEAVES_FOR: Duration = Duration::from_secs(60);
+/// CPU seconds between a backend's limit, where it gets SIGXCPU, and its KILL: time to put things in order. Most programs end at
+/// once, and by a signal that names the limit.
+pub const CPU_TIME_GRACE: u64 = 5;
 /// How long a dropped launcher may take to kill and reap what is left.
 pub const LAUNCHER_END: Duration = Duration::from_secs(5);
 /// Time beyond its limit that the end of the launcher waits for its threads to notice.

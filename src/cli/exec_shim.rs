@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use clap::Args;
@@ -16,6 +17,7 @@ use rustix::process::{Resource, Rlimit};
 // one line each: no more of the launcher is any business of a helper
 use crate::launcher::SHIM_FAILED;
 use crate::launcher::SHIM_PREFIX;
+use crate::limits;
 
 /// As shells do: the program does not exist.
 const NOT_FOUND: u8 = SHIM_FAILED[1];
@@ -28,6 +30,9 @@ pub struct ExecShimArgs {
     /// Move standard input to this descriptor (and open /dev/null in its place)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(3..))]
     pub ready_fd: Option<i32>,
+    /// Enter the cgroup of this folder (may be given again: one in each hierarchy)
+    #[arg(long, value_name = "FOLDER")]
+    pub cgroup: Vec<PathBuf>,
     /// Address space in bytes
     #[arg(long, value_name = "BYTES")]
     pub memory: Option<u64>,
@@ -63,6 +68,8 @@ pub fn run(args: ExecShimArgs) -> ExitCode {
 enum ShimError {
     #[error("cannot set up the readiness descriptor {number}: {reason}")]
     ReadyFd { number: i32, reason: io::Error },
+    #[error("cannot enter the cgroup {folder}: {reason}")]
+    Cgroup { folder: String, reason: io::Error },
     #[error("cannot limit {what} to {wanted}: {reason}")]
     Limit { what: &'static str, wanted: u64, reason: io::Error },
     #[error("cannot add {wanted} to the nice value: {reason}")]
@@ -88,7 +95,7 @@ fn become_program(args: &ExecShimArgs) -> ShimError {
         Ok(descriptor) => descriptor,
         Err(failure) => return failure,
     };
-    if let Err(failure) = set_limits(args) {
+    if let Err(failure) = enter_cgroups(args).and_then(|()| set_limits(args)) {
         return failure;
     }
     let Some((program, rest)) = args.command.split_first() else { return ShimError::NoProgram };
@@ -112,21 +119,35 @@ fn move_stdin_to(number: i32) -> Result<OwnedFd, ShimError> {
     Ok(moved)
 }
 
+/// Before the program begins, so that nothing of it is ever outside.
+fn enter_cgroups(args: &ExecShimArgs) -> Result<(), ShimError> {
+    for folder in &args.cgroup {
+        // 0 stands for who writes it
+        std::fs::write(folder.join("cgroup.procs"), "0")
+            .map_err(|reason| ShimError::Cgroup { folder: folder.display().to_string(), reason })?;
+    }
+    Ok(())
+}
+
 fn set_limits(args: &ExecShimArgs) -> Result<(), ShimError> {
     if let Some(wanted) = args.nice {
         rustix::process::nice(wanted)
             .map_err(|errno| ShimError::Nice { wanted, reason: errno.into() })?;
     }
-    let limits = [
+    let limited = [
         ("cpu seconds", Resource::Cpu, args.cpu_seconds),
         ("open files", Resource::Nofile, args.open_files),
         ("processes", Resource::Nproc, args.processes),
         // last: this very program must still be able to allocate
         ("memory", Resource::As, args.memory),
     ];
-    for (what, resource, wanted) in limits {
+    for (what, resource, wanted) in limited {
         let Some(wanted) = wanted else { continue };
-        let limit = Rlimit { current: Some(wanted), maximum: Some(wanted) };
+        let maximum = match resource {
+            Resource::Cpu => most_cpu_time(wanted),
+            _ => wanted,
+        };
+        let limit = Rlimit { current: Some(wanted), maximum: Some(maximum) };
         rustix::process::setrlimit(resource, limit).map_err(|errno| ShimError::Limit {
             what,
             wanted,
@@ -134,6 +155,13 @@ fn set_limits(args: &ExecShimArgs) -> Result<(), ShimError> {
         })?;
     }
     Ok(())
+}
+
+/// A program that does not end by SIGXCPU at its limit is killed here; where less is allowed already, there.
+fn most_cpu_time(wanted: u64) -> u64 {
+    let graceful = wanted.saturating_add(limits::CPU_TIME_GRACE);
+    let allowed = rustix::process::getrlimit(Resource::Cpu).maximum;
+    allowed.map_or(graceful, |allowed| graceful.min(allowed.max(wanted)))
 }
 
 #[cfg(test)]

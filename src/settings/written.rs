@@ -84,6 +84,7 @@ pub(super) fn service_table(service: &ServiceSettings) -> Value {
         "model_socket_dir": service.model_socket_dir.to_string_lossy(),
         "log_dir": service.log_dir.to_string_lossy(),
         "runtime_dir": service.runtime_dir.to_string_lossy(),
+        "cgroup": service.cgroup.to_string(),
         "spawns_at_once": service.spawns_at_once,
         "drain_timeout": format_duration(service.drain_timeout),
     });

@@ -97,6 +97,18 @@ fn cpu_time_limit_is_reported() {
 }
 
 #[test]
+fn cpu_time_limit_ends_also_who_does_not_listen() {
+    let bench = Bench::new();
+    let mut order = bench.shell("a", "trap '' XCPU; echo $(ulimit -Ht); while :; do :; done");
+    order.limits.cpu_time = Some(Duration::from_secs(1));
+    let process = bench.start(order);
+    let (status, cause, output) = bench.end_of(&process.key);
+    assert_eq!(status, ExitStatus::Signal { number: 9, core_dumped: false });
+    assert_eq!(output, ["6"], "some time to put things in order");
+    assert_eq!(cause, Some(ExitCause::Limit("cpu time limit 1s".into())));
+}
+
+#[test]
 fn a_kill_from_elsewhere_is_not_taken_for_a_limit() {
     let bench = Bench::new();
     let mut order = bench.shell("a", "kill -KILL $$");
