@@ -51,6 +51,15 @@ impl fmt::Display for Moment {
     }
 }
 
+/// When something was started, for people and for counting: a jump of the wall clock makes nothing older or younger.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Started {
+    /// Seconds since 1970.
+    pub wall_seconds: f64,
+    /// The same in monotonic time.
+    pub at: Moment,
+}
+
 /// The one source of time. Follows tokio's clock, so a paused runtime makes it virtual.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
@@ -66,6 +75,11 @@ impl Clock {
     /// The present moment.
     pub fn now(&self) -> Moment {
         Moment(tokio::time::Instant::now().saturating_duration_since(self.origin))
+    }
+
+    /// The present moment as the start of something.
+    pub fn started(&self) -> Started {
+        Started { wall_seconds: Self::wall_seconds(), at: self.now() }
     }
 
     /// Seconds since 1970, for people and records only: no decision may rest on it.

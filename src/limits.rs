@@ -8,6 +8,11 @@ pub const MODEL_NAME_BYTES: usize = 256;
 pub const INSTANCE_SLUG_CHARS: usize = 48;
 /// Models in one configuration. Scale is proven at 1,000; ten times that is a mistake in a generator script.
 pub const MODELS: usize = 10_000;
+/// Groups in one configuration: an actor each. Every tenth model of the most there may be begins one then.
+pub const GROUPS: usize = 1000;
+/// Members of one group, and models that one model may be started after: each of them is one after another, and what is
+/// done at an event grows with their square. Honest ones have two or three.
+pub const MEMBERS: usize = 100;
 /// A configuration file. The largest honest one (10,000 models) has about 2 MiB.
 pub const CONFIG_BYTES: u64 = 8 * 1024 * 1024;
 /// Faults of one configuration that are told one by one; a person mends no more in one sitting, the rest is counted.
@@ -249,3 +254,14 @@ pub const PROBER_END: Duration = Duration::from_secs(1);
 pub const DRAIN_CHECK_EVERY: Duration = Duration::from_millis(5);
 /// How long the clean-up of an interrupted demo may take in all.
 pub const DEMO_CLEAN_UP: Duration = Duration::from_secs(30);
+
+/// Events of one subject that `chaos` keeps since it was last quiet: a row of restarts up to any sensible limit.
+pub const CHAOS_HISTORY: usize = 256;
+/// Events are written down a little after what they tell of was decided; windows are judged that much more leniently.
+pub const CHAOS_EVENT_SLACK: Duration = Duration::from_millis(200);
+/// A gateway that panicked is bound anew within this time, with all that waits for the lock of its predecessor.
+pub const CHAOS_DISRUPTION: Duration = Duration::from_secs(3);
+/// Growth of the service's memory over a run that is no leak: allocators keep what a burst needed.
+pub const CHAOS_MEMORY_PERCENT: u64 = 5;
+/// And this much on top: the ring of [`EVENT_RING`] events fills up (2 MiB), and short runs start from a small service.
+pub const CHAOS_MEMORY_SLACK: u64 = 4 * 1024 * 1024;

@@ -13,7 +13,9 @@ use std::process::{Command, ExitCode};
 use clap::Args;
 use rustix::process::{Resource, Rlimit};
 
+// one line each: no more of the launcher is any business of a helper
 use crate::launcher::SHIM_FAILED;
+use crate::launcher::SHIM_PREFIX;
 
 /// As shells do: the program does not exist.
 const NOT_FOUND: u8 = SHIM_FAILED[1];
@@ -51,7 +53,8 @@ pub struct ExecShimArgs {
 /// The exit code is then 127 (no such program) or 126 (anything else), with one line on standard error.
 pub fn run(args: ExecShimArgs) -> ExitCode {
     let failure = become_program(&args);
-    eprintln!("symphony exec-shim: {failure}");
+    // the launcher knows the line by its beginning
+    eprintln!("{SHIM_PREFIX}{failure}");
     ExitCode::from(failure.exit_code())
 }
 

@@ -27,6 +27,7 @@ use super::state::State;
 use crate::clock::Moment;
 use crate::ids::Generation;
 use crate::launcher::GroupSignal;
+use crate::launcher::exit_cause::ExitCause;
 use crate::limits;
 use crate::settings::policy::{HealthCheck, Readiness};
 
@@ -83,6 +84,8 @@ pub struct Machine {
     spawned: bool,
     was_ready: bool,
     stop_cause: Option<StopCause>,
+    /// What the launcher knows of the end that it tells next.
+    exit_cause: Option<ExitCause>,
     /// A KILL was asked for before there was a process.
     hurry: bool,
     book: RestartBook,
@@ -111,6 +114,7 @@ impl Machine {
             spawned: false,
             was_ready: false,
             stop_cause: None,
+            exit_cause: None,
             hurry: false,
             health: HealthWatch::default(),
             asked_at: None,
@@ -192,6 +196,9 @@ impl Machine {
                 self.on_spawn_failed(&error, now);
             }
             Event::SpawnCancelled(g) if self.expects_spawn(g) => self.on_spawn_cancelled(now),
+            Event::ExitCause(g, cause) if g == self.generation && self.spawned => {
+                self.exit_cause = Some(cause);
+            }
             Event::Exited(g, status) if g == self.generation && self.spawned => {
                 self.on_exited(status, now);
             }
@@ -361,7 +368,5 @@ impl Machine {
     }
 }
 
-#[cfg(test)]
-mod properties;
 #[cfg(test)]
 mod tests;

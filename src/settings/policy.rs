@@ -33,6 +33,30 @@ pub enum GiveUp {
     Retry,
 }
 
+/// Whom a failed member of a group takes along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupStrategy {
+    /// Nobody: failures are counted together, no more.
+    #[default]
+    OneForOne,
+    /// All other members: they live and die together.
+    OneForAll,
+    /// The members after it in the list, which depend on it.
+    RestForOne,
+}
+
+impl GroupStrategy {
+    /// The word of the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OneForOne => "one_for_one",
+            Self::OneForAll => "one_for_all",
+            Self::RestForOne => "rest_for_one",
+        }
+    }
+}
+
 /// When and how often a backend is restarted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RestartPolicy {

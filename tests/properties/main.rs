@@ -1,5 +1,7 @@
-//! What holds of the pure decisions after any sequence of events. Seeds of failed cases are kept in `proptest-regressions/`.
+//! What must hold of the pure cores after any sequence of events. Failing cases are kept in `tests/proptest-regressions`.
 
-#![allow(clippy::expect_used, reason = "tests: what is expected is what is tested")]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(missing_docs, reason = "tests")]
 
+mod instance;
 mod supervision;

@@ -8,7 +8,6 @@ use proptest::prelude::{
     Just, ProptestConfig, Strategy as Generator, any, prop, prop_assert, prop_assert_eq,
     prop_oneof, proptest,
 };
-use proptest::test_runner::FileFailurePersistence;
 use symphony::clock::Moment;
 use symphony::supervision::core::{AdminError, Core, Effect, Epoch, Event, Notice, Ticket};
 use symphony::supervision::spec::check_child;
@@ -368,13 +367,8 @@ fn children(flags: SupervisorFlags) -> impl Generator<Value = Vec<ChildRules>> {
     })
 }
 
-fn config() -> ProptestConfig {
-    let seeds = FileFailurePersistence::Direct("proptest-regressions/supervision.txt");
-    ProptestConfig { failure_persistence: Some(Box::new(seeds)), ..ProptestConfig::with_cases(300) }
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(ProptestConfig::with_cases(300))]
 
     /// The world asserts at each effect: one live start per child, no start without a factory, no stop of what does not
     /// run, no answer twice, nothing after the end.

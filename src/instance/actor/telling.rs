@@ -229,23 +229,12 @@ impl InstanceActor {
     }
 
     fn record(&self) -> InstanceRecord {
-        let book = self.machine.book();
+        let (id, model) = (self.id.clone(), self.model.name.as_str());
         InstanceRecord {
-            instance: self.id.clone(),
-            model: self.model.name.to_string(),
-            generation: self.machine.generation(),
-            endpoint: self.endpoint.uri().to_owned(),
-            state: self.machine.state().as_str().to_owned(),
-            wanted: self.machine.wanted(),
-            restarts: self.machine.restarts(),
-            consecutive_failures: book.consecutive_failures(),
-            park_level: book.park_level(),
-            window: book.window(),
-            wait_until: self.machine.wait_until(),
             started_at: self.started_at,
             protocols: self.protocols.clone(),
-            reason: self.machine.reason().map(str::to_owned),
             last_exit: self.last_exit.clone(),
+            ..self.machine.record(id, model, self.endpoint.uri())
         }
     }
 }

@@ -2,9 +2,32 @@
 
 use super::{Effect, Machine, Presence, State, StopCause, Timer};
 use crate::clock::Moment;
+use crate::ids::InstanceId;
 use crate::launcher::{ExitStatus, GroupSignal, InstanceRecord};
 
 impl Machine {
+    /// What [`Machine::resume`] needs. Whoever keeps it adds what no machine knows: when the process was started, what
+    /// it speaks, how the one before ended.
+    pub fn record(&self, instance: InstanceId, model: &str, endpoint: &str) -> InstanceRecord {
+        InstanceRecord {
+            instance,
+            model: model.to_owned(),
+            generation: self.generation,
+            endpoint: endpoint.to_owned(),
+            state: self.state.as_str().to_owned(),
+            wanted: self.wanted,
+            restarts: self.restarts,
+            consecutive_failures: self.book.consecutive_failures(),
+            park_level: self.book.park_level(),
+            window: self.book.window(),
+            wait_until: self.wait_until(),
+            started_at: None,
+            protocols: Vec::new(),
+            reason: self.reason.clone(),
+            last_exit: None,
+        }
+    }
+
     /// Goes on where a predecessor was ended: same generation, same process, same counters.
     pub fn resume(
         &mut self,

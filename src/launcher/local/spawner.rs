@@ -215,7 +215,8 @@ impl Spawner {
         child.clean_up();
         // an exit is told, whatever the output of the process does to us
         let output = outlive("last output", || child.last_output()).unwrap_or_default();
-        self.reporter.report(Report::Exited { key: child.key.clone(), status, output });
+        let cause = outlive("cause of an exit", || child.exit_cause(status, &output)).flatten();
+        self.reporter.report(Report::Exited { key: child.key.clone(), status, cause, output });
         // reaping takes as long as all before; it is done before the next order, so before any successor is started
         child.reap();
         child.unwatch(self.poll.registry());
@@ -242,6 +243,7 @@ impl Spawner {
                         path: child.log_path.clone(),
                         pid: child.identity.pid,
                         start_ticks: child.identity.start_ticks,
+                        peak_address_space: Arc::clone(&child.peak_address_space),
                     };
                     self.output.send(order);
                 }

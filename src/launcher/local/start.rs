@@ -78,7 +78,9 @@ fn try_start(order: SpawnOrder, machine: &Machine) -> Result<Started, Fault> {
     let channel = Channel::open(&order.ready_channel).map_err(Fault::at("readiness channel"))?;
     let Channel { ready, stdin, notify_path } = channel;
 
-    let mut process = prepare(&order, &program);
+    let shim_arguments = shim::arguments(&order);
+    let through_shim = shim_arguments.is_some();
+    let mut process = prepare(&order, &program, shim_arguments);
     process.stdin(stdin.map_or_else(Stdio::null, Stdio::from));
     let spawned = outputs(&log)
         .and_then(|(stdout, stderr)| process.stdout(stdout).stderr(stderr).spawn())
@@ -117,6 +119,9 @@ fn try_start(order: SpawnOrder, machine: &Machine) -> Result<Started, Fault> {
         log_path: order.log_path,
         log_start,
         log_removed,
+        limits: order.limits,
+        through_shim,
+        peak_address_space: Arc::default(),
         notify_path,
     };
     Ok(Started { child, ready, follow })
@@ -155,8 +160,8 @@ fn search_path(command: &ProcessCommand) -> Option<OsString> {
 
 /// The command without its descriptors. Nothing here may take it off the fast path of the standard library:
 /// an absolute program, no user, no closure before the exec.
-fn prepare(order: &SpawnOrder, program: &Path) -> Command {
-    let mut process = match shim::arguments(order) {
+fn prepare(order: &SpawnOrder, program: &Path, shim_arguments: Option<Vec<String>>) -> Command {
+    let mut process = match shim_arguments {
         None => Command::new(program),
         Some(arguments) => {
             let mut process = Command::new(order.shim.clone().unwrap_or_else(machine::own_program));

@@ -1,12 +1,16 @@
-//! Random lives against a small world that carries out effects late, in any order, or (KILL) never.
+//! One backend's life. Random lives against a small world that carries out effects late, in any order, or (KILL) never.
 
 use std::collections::VecDeque;
 
 use proptest::prelude::*;
 
-use super::*;
-use crate::launcher::{ExitStatus, InstanceRecord, SpawnError};
-use crate::settings::policy::{HealthPolicy, RestartPolicy, StartPolicy, StopPolicy};
+use std::time::Duration;
+use symphony::clock::Moment;
+use symphony::ids::{Generation, InstanceId, ModelName};
+use symphony::instance::machine::{Effect, Event, Machine, Policies, Presence};
+use symphony::instance::state::State;
+use symphony::launcher::{ExitStatus, GroupSignal, SpawnError};
+use symphony::settings::policy::{HealthPolicy, RestartPolicy, StartPolicy, StopPolicy};
 
 #[derive(Debug, Clone)]
 enum Move {
@@ -192,7 +196,9 @@ impl World {
     }
 
     fn resume(&mut self) {
-        let record = record(&self.machine);
+        let model = ModelName::try_new("m").unwrap();
+        let id = InstanceId::of_model(&model);
+        let record = self.machine.record(id, model.as_str(), "ipc:///e");
         let presence = match (self.live, self.orders.is_empty()) {
             (Some(_), _) => Presence::Alive,
             (None, false) => Presence::Ordered,
@@ -203,29 +209,6 @@ impl World {
         assert!(successor.restarts() >= record.restarts, "restarts are never forgotten");
         self.machine = successor;
         self.carry_out(effects);
-    }
-}
-
-pub(super) fn record(machine: &Machine) -> InstanceRecord {
-    let book = machine.book();
-    InstanceRecord {
-        instance: crate::ids::InstanceId::of_model(
-            &crate::ids::ModelName::try_new("m").expect("valid"),
-        ),
-        model: "m".into(),
-        generation: machine.generation(),
-        endpoint: "ipc:///e".into(),
-        state: machine.state().as_str().into(),
-        wanted: machine.wanted(),
-        restarts: machine.restarts(),
-        consecutive_failures: book.consecutive_failures(),
-        park_level: book.park_level(),
-        window: book.window(),
-        wait_until: machine.wait_until(),
-        started_at: None,
-        protocols: Vec::new(),
-        reason: machine.reason().map(str::to_owned),
-        last_exit: None,
     }
 }
 

@@ -2,10 +2,10 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "gateway/client.rs"]
+#[path = "../client.rs"]
 #[allow(dead_code, reason = "shared with tests/gateway, which uses all of it")]
 mod client;
-#[path = "gateway/world.rs"]
+#[path = "../world.rs"]
 #[allow(dead_code, reason = "shared with tests/gateway, which uses all of it")]
 mod world;
 

@@ -9,6 +9,7 @@
 
 mod bench;
 mod inheritance;
+mod limits;
 mod output;
 mod readiness;
 mod signals;

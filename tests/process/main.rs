@@ -1,4 +1,7 @@
-//! The service's life on real processes: what must hold when backends, clients and the service itself come and go.
+//! The service's life with its processes: what must hold when backends, clients and the service itself come and go. On real
+//! processes; on a scripted launcher (`scripted`, `crossings`, `virtual_time`) what no real one does at a wish.
+//!
+//! `launcher/` is a test process of its own: the launcher alone, on real processes.
 
 #![allow(
     clippy::expect_used,
@@ -17,9 +20,11 @@ mod processes;
 mod service;
 
 mod actor_crashes;
+mod clock_jumps;
 mod crash_loops;
 mod crossings;
 mod deaths;
+mod ends;
 mod health;
 mod isolation;
 mod leaks;
@@ -27,6 +32,7 @@ mod output;
 mod readiness;
 mod reloading;
 mod requests;
+mod restarts;
 mod restless_clients;
 mod scripted;
 mod shortages;
