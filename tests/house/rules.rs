@@ -174,7 +174,7 @@ fn tests_are_never_left_out() {
 
 /// Files that may wait a fixed time, and why.
 const SLEEPERS: &[(&str, &str)] = &[
-    ("tests/supervision/", "the clock is virtual: a pause moves it and nothing waits"),
+    ("tests/conformance/", "the clock is virtual: a pause moves it and nothing waits"),
     ("tests/process/virtual_time/", "the clock is virtual there, too"),
     ("tests/backend_contract.rs", "TERM comes at spread moments of a start; each of them is right"),
 ];

@@ -4,3 +4,4 @@
 #![allow(missing_docs, reason = "tests")]
 
 mod instance;
+mod supervision;
