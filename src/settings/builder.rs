@@ -16,8 +16,8 @@ use super::model::{
 };
 use super::policies::HEALTH_PATH;
 use super::policy::{
-    CgroupChoice, GroupStrategy, HealthCheck, HealthPolicy, LogFilePolicy, Readiness, ResourceLimits,
-    RestartPolicy, StartPolicy, StopPolicy,
+    CgroupChoice, GroupStrategy, HealthCheck, HealthPolicy, LogFilePolicy, Readiness,
+    ResourceLimits, RestartPolicy, StartPolicy, StopPolicy,
 };
 use super::service;
 use crate::ids::{GroupName, InvalidName, ModelName};

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::policy::{
-    CgroupChoice, GroupStrategy, HealthPolicy, LogFilePolicy, ResourceLimits, RestartPolicy, StartPolicy,
-    StopPolicy,
+    CgroupChoice, GroupStrategy, HealthPolicy, LogFilePolicy, ResourceLimits, RestartPolicy,
+    StartPolicy, StopPolicy,
 };
 use crate::ids::{GroupName, InstanceId, ModelName};
 
