@@ -17,6 +17,7 @@ use rustix::process::{Resource, Rlimit};
 // one line each: no more of the launcher is any business of a helper
 use crate::launcher::SHIM_FAILED;
 use crate::launcher::SHIM_PREFIX;
+use crate::launcher::account::{Account, AccountError};
 use crate::limits;
 
 /// As shells do: the program does not exist.
@@ -48,6 +49,12 @@ pub struct ExecShimArgs {
     /// Added to the nice value
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub nice: Option<i32>,
+    /// Become this user, with its groups
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// Set this variable to what fits the user: HOME, USER or LOGNAME (may be given again)
+    #[arg(long, value_name = "VARIABLE", requires = "user")]
+    pub user_variable: Vec<String>,
     /// Program and arguments
     #[arg(required = true, last = true)]
     pub command: Vec<OsString>,
@@ -74,6 +81,8 @@ enum ShimError {
     Limit { what: &'static str, wanted: u64, reason: io::Error },
     #[error("cannot add {wanted} to the nice value: {reason}")]
     Nice { wanted: i32, reason: io::Error },
+    #[error(transparent)]
+    Account(#[from] AccountError),
     #[error("no program given")]
     NoProgram,
     #[error("cannot execute {program}: {reason}")]
@@ -95,12 +104,17 @@ fn become_program(args: &ExecShimArgs) -> ShimError {
         Ok(descriptor) => descriptor,
         Err(failure) => return failure,
     };
-    if let Err(failure) = enter_cgroups(args).and_then(|()| set_limits(args)) {
+    let mut variables = Vec::new();
+    let prepared = enter_cgroups(args).and_then(|()| set_limits(args)).and_then(|()| {
+        variables = become_user(args)?;
+        limit_memory(args)
+    });
+    if let Err(failure) = prepared {
         return failure;
     }
     let Some((program, rest)) = args.command.split_first() else { return ShimError::NoProgram };
     // exec() also sets SIGPIPE back to its default, which the Rust runtime ignores
-    let reason = Command::new(program).args(rest).exec();
+    let reason = Command::new(program).args(rest).envs(variables).exec();
     ShimError::Exec { program: program.to_string_lossy().into_owned(), reason }
 }
 
@@ -138,8 +152,6 @@ fn set_limits(args: &ExecShimArgs) -> Result<(), ShimError> {
         ("cpu seconds", Resource::Cpu, args.cpu_seconds),
         ("open files", Resource::Nofile, args.open_files),
         ("processes", Resource::Nproc, args.processes),
-        // last: this very program must still be able to allocate
-        ("memory", Resource::As, args.memory),
     ];
     for (what, resource, wanted) in limited {
         let Some(wanted) = wanted else { continue };
@@ -148,13 +160,38 @@ fn set_limits(args: &ExecShimArgs) -> Result<(), ShimError> {
             _ => wanted,
         };
         let limit = Rlimit { current: Some(wanted), maximum: Some(maximum) };
-        rustix::process::setrlimit(resource, limit).map_err(|errno| ShimError::Limit {
-            what,
-            wanted,
-            reason: errno.into(),
-        })?;
+        set_limit(what, resource, wanted, limit)?;
     }
     Ok(())
+}
+
+/// After all else: this very program must still be able to allocate, and users may be looked up by libraries of any size.
+fn limit_memory(args: &ExecShimArgs) -> Result<(), ShimError> {
+    let Some(wanted) = args.memory else { return Ok(()) };
+    let limit = Rlimit { current: Some(wanted), maximum: Some(wanted) };
+    set_limit("memory", Resource::As, wanted, limit)
+}
+
+fn set_limit(
+    what: &'static str,
+    resource: Resource,
+    wanted: u64,
+    limit: Rlimit,
+) -> Result<(), ShimError> {
+    rustix::process::setrlimit(resource, limit).map_err(|errno| ShimError::Limit {
+        what,
+        wanted,
+        reason: errno.into(),
+    })
+}
+
+/// After cgroups, limits and nice values, which the user may not be allowed to set. Answers variables that fit the user.
+fn become_user(args: &ExecShimArgs) -> Result<Vec<(&'static str, String)>, ShimError> {
+    let Some(name) = &args.user else { return Ok(Vec::new()) };
+    let account = Account::of(name)?;
+    account.become_it()?;
+    let wanted = |variable: &str| args.user_variable.iter().any(|known| known == variable);
+    Ok(account.variables().into_iter().filter(|(variable, _)| wanted(variable)).collect())
 }
 
 /// A program that does not end by SIGXCPU at its limit is killed here; where less is allowed already, there.

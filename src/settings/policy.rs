@@ -304,6 +304,8 @@ pub struct ResourceLimits {
     pub processes: Option<u64>,
     /// Added to the nice value.
     pub nice: Option<i32>,
+    /// The user it runs as, by name; `None`: the service's.
+    pub user: Option<String>,
 }
 
 impl ResourceLimits {

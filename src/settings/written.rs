@@ -183,6 +183,7 @@ pub(super) fn backend(spec: &BackendSpec) -> Value {
     insert(limits, "open_files", spec.limits.open_files);
     insert(limits, "processes", spec.limits.processes);
     insert(limits, "nice", spec.limits.nice);
+    insert(limits, "user", spec.limits.user.clone());
     table
 }
 

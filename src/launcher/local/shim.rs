@@ -3,6 +3,9 @@
 use super::cgroup::cell::Cell;
 use crate::launcher::{ReadyChannel, SpawnOrder};
 
+/// What tells a program whose process it is.
+const USER_VARIABLES: [&str; 3] = ["HOME", "USER", "LOGNAME"];
+
 /// The arguments in front of the program, or `None` where a direct start does.
 ///
 /// Limits and descriptors must be set in the child before its program begins. Code between fork and exec would force a
@@ -28,6 +31,7 @@ pub(super) fn arguments(order: &SpawnOrder, cell: Option<&Cell>) -> Option<Vec<S
         ("--open-files", limits.open_files.map(|value| value.to_string())),
         ("--processes", processes.map(|value| value.to_string())),
         ("--nice", limits.nice.map(|value| value.to_string())),
+        ("--user", limits.user.clone()),
     ];
     let mut arguments = vec!["exec-shim".to_owned()];
     for folder in cell.into_iter().flat_map(Cell::folders) {
@@ -36,6 +40,12 @@ pub(super) fn arguments(order: &SpawnOrder, cell: Option<&Cell>) -> Option<Vec<S
     for (name, value) in options {
         if let Some(value) = value {
             arguments.extend([name.to_owned(), value]);
+        }
+    }
+    // what the configuration sets itself is kept
+    for name in USER_VARIABLES.iter().filter(|_| limits.user.is_some()) {
+        if !order.command.env.contains_key(*name) {
+            arguments.extend(["--user-variable".to_owned(), (*name).to_owned()]);
         }
     }
     arguments.push("--".to_owned());
@@ -59,17 +69,20 @@ mod tests {
     fn every_limit_has_its_argument() {
         let mut order = sleeping_order("a", 1);
         order.ready_channel = ReadyChannel::Fd { number: 5 };
+        order.command.env.insert("USER".into(), "configured".into());
         order.limits = ResourceLimits {
             memory: Some(1 << 30),
             cpu_time: Some(Duration::from_millis(1500)),
             open_files: Some(64),
             processes: Some(100),
             nice: Some(-3),
+            user: Some("nobody".into()),
         };
         let line = arguments(&order, None).unwrap().join(" ");
         assert_eq!(
             line,
-            "exec-shim --ready-fd 5 --memory 1073741824 --cpu-seconds 2 --open-files 64 --processes 100 --nice -3 --"
+            "exec-shim --ready-fd 5 --memory 1073741824 --cpu-seconds 2 --open-files 64 --processes 100 --nice -3 \
+             --user nobody --user-variable HOME --user-variable LOGNAME --"
         );
     }
 }
