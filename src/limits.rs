@@ -102,6 +102,13 @@ pub const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Who has not answered by then never will.
 pub const LONG_ASK_TIMEOUT: Duration = Duration::from_secs(2 * 3600);
 
+/// An actor of the service's own that makes no progress for so long is replaced. Three times [`ASK_TIMEOUT`], the longest
+/// that one of them waits for another while it holds everything else back.
+pub const ACTOR_HEARTBEAT: Duration = Duration::from_secs(30);
+/// The thread of all actors stands still when it does not tick for so long. Handlers take microseconds; a machine that is
+/// badly out of memory may hold one up for seconds.
+pub const THREAD_STILL: Duration = Duration::from_secs(10);
+
 /// Lifecycle events kept for `events` and the timeline: about 2 MiB.
 pub const EVENT_RING: usize = 4096;
 

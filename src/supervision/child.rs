@@ -120,8 +120,7 @@ pub struct RunningChild {
     life: KillOnDrop,
     task: JoinHandle<Result<(), PanicPayload>>,
     slot: ExitSlot,
-    /// Its number on this machine's notes of who runs.
-    number: u64,
+    name: Name,
     supervisor: Option<Addr<Supervisor>>,
     /// An actor stops when its last address is dropped: this one keeps it.
     address: Box<dyn Any>,
@@ -157,7 +156,7 @@ where
     let addr = context.address();
     context.spawn(Pulse(slot.progress().clone()));
     let life = Noted::new(context.into_future(actor));
-    let number = life.number();
+    let name = Name::give(life.number());
     let task = actix_rt::spawn(run_to_the_end(life));
     let to = addr.clone();
     let child = RunningChild {
@@ -165,7 +164,7 @@ where
         life: KillOnDrop(task.abort_handle()),
         task,
         slot,
-        number,
+        name,
         supervisor: None,
         address: Box::new(addr.clone()),
     };
@@ -194,7 +193,7 @@ impl RunningChild {
 
     /// Takes the child apart: what its supervisor keeps, and the future that tells its exit.
     pub(super) fn split(self) -> (ChildHandle, impl Future<Output = ExitReason> + 'static) {
-        let Self { ask, life, task, slot, number, supervisor, address } = self;
+        let Self { ask, life, task, slot, name, supervisor, address } = self;
         let wedged = Rc::new(Cell::new(None));
         let handle = ChildHandle {
             ask,
@@ -203,8 +202,7 @@ impl RunningChild {
             watcher: None,
             wedged: wedged.clone(),
             progress: slot.progress().clone(),
-            number,
-            name: None,
+            _name: name,
             supervisor,
             _address: address,
         };
@@ -232,18 +230,12 @@ pub(super) struct ChildHandle {
     /// How long it was silent before it was ended for that.
     wedged: Rc<Cell<Option<Duration>>>,
     progress: Progress,
-    number: u64,
-    name: Option<Name>,
+    _name: Name,
     pub(super) supervisor: Option<Addr<Supervisor>>,
     _address: Box<dyn Any>,
 }
 
 impl ChildHandle {
-    /// What it is called in the report of a thread that stands still.
-    pub(super) fn call(&mut self, name: impl FnOnce() -> String) {
-        self.name = Some(Name::give(self.number, name));
-    }
-
     /// Calls `tell` once when the child has made no progress for a heartbeat.
     ///
     /// Its own task, as the exits are: a context looks at each of its futures at each turn.

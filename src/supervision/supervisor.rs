@@ -21,6 +21,7 @@ use super::core::{AdminError, Core, Done, Effect, Epoch, Event, Notice, Ticket};
 use super::exit::{ExitReason, ExitSlot};
 use super::spec::{ChildId, InvalidSpec, SupervisorFlags};
 use super::tree::TreeNode;
+use super::watchdog::Starting;
 use crate::clock::Clock;
 use crate::supervision::crash::crashes_on_request;
 
@@ -178,15 +179,16 @@ impl Supervisor {
 
     fn start_child(&mut self, id: &ChildId, epoch: Epoch, ctx: &mut Context<Self>) {
         let id = id.clone();
+        let starting = Starting::new(|| format!("{}/{id}", self.name));
         let made = self.factories.get_mut(&id).map(|factory| {
-            catch_unwind(AssertUnwindSafe(factory))
+            catch_unwind(AssertUnwindSafe(|| starting.run(factory)))
                 .map_err(|payload| format!("panicked: {}", panic_text(payload.as_ref())))
         });
         // always as a task of its own: a factory that panics is a failed start, not the end of the supervisor, and
         // between two attempts of one that fails at once everybody else gets a turn
         let task = actix_rt::spawn(async move {
             match made {
-                Some(Ok(start)) => start.await,
+                Some(Ok(start)) => starting.rest(start).await,
                 Some(Err(error)) => Err(error),
                 None => Err("its factory is gone".to_owned()),
             }
@@ -214,7 +216,6 @@ impl Supervisor {
     fn watch(&mut self, id: &ChildId, epoch: Epoch, child: RunningChild, ctx: &mut Context<Self>) {
         let (mut handle, exit) = child.split();
         let supervisor = ctx.address();
-        handle.call(|| format!("{}/{id}", self.name));
         if let Some(every) = self.core.rules(id).and_then(|rules| rules.heartbeat) {
             let supervisor = supervisor.clone();
             handle.watch(every, self.clock, move |silent_for| {
