@@ -262,3 +262,13 @@ pub const CHAOS_MEMORY_PERCENT: u64 = 5;
 pub const CHAOS_MEMORY_SLACK: u64 = 4 * 1024 * 1024;
 /// The answer to the wish that a gateway panics goes out through that gateway: a thread's turn takes microseconds.
 pub const CHAOS_ANSWER_LEAVES: Duration = Duration::from_millis(20);
+/// A turn of a chaos run: faults come this exactly, and half a core is left to the service.
+pub const CHAOS_TURN: Duration = Duration::from_millis(20);
+/// An answer from memory to whoever watches a chaos run; asked again in the next turn.
+pub const CHAOS_LOOK: Duration = Duration::from_secs(1);
+/// An answer from memory to a client of the load: milliseconds on a free machine, and beyond this it counts as lost.
+pub const CHAOS_ANSWER: Duration = Duration::from_secs(10);
+/// A slowed backend rests so long at one time: short against any health check.
+pub const CHAOS_SLOW_STOPPED: Duration = Duration::from_millis(90);
+/// And runs so long between two rests.
+pub const CHAOS_SLOW_RUNS: Duration = Duration::from_millis(30);

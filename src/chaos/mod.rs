@@ -4,5 +4,8 @@
 //! of faults, the invariants, the figures) is pure; what touches processes and sockets stands beside it.
 
 pub mod history;
+pub mod hold;
 pub mod invariants;
 pub mod plan;
+pub mod processes;
+pub mod service;
