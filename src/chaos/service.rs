@@ -58,6 +58,15 @@ struct Status {
     models: Vec<Model>,
 }
 
+impl Status {
+    /// One that was never loaded has no address yet.
+    fn loaded(mut self) -> Vec<Model> {
+        self.models.retain(|model| !model.endpoint.is_empty());
+        self.models.sort_by(|a, b| a.name.cmp(&b.name));
+        self.models
+    }
+}
+
 #[derive(Deserialize)]
 struct Version {
     version: String,
@@ -167,12 +176,16 @@ impl Service {
     /// # Errors
     /// [`ClientError`].
     pub fn models(&mut self) -> Result<Vec<Model>, ClientError> {
-        let status: Status = self.ask_again("status", &json!({ "all": true }))?;
-        let mut models = status.models;
-        // one that was never loaded has no address yet
-        models.retain(|model| !model.endpoint.is_empty());
-        models.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(models)
+        Ok(self.ask_again::<Status>("status", &json!({ "all": true }))?.loaded())
+    }
+
+    /// The same with one try.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn models_now(&mut self) -> Result<Vec<Model>, ClientError> {
+        let status = self.ask::<Status>("status", json!({ "all": true }), limits::CHAOS_LOOK);
+        Ok(status?.loaded())
     }
 
     /// The supervision tree.
