@@ -230,7 +230,7 @@ impl Run<'_> {
         };
         let at = Clock::wall_seconds();
         match faults.carry_out(&fault, &targets, &mut self.service) {
-            Ok(done) => self.watch.struck(fault.kind, done.hit, at, done.log),
+            Ok(done) => self.watch.struck(&fault, done.hit, at, done.log),
             Err(why) => self.watch.tally.left_out(fault.kind, &why),
         }
         self.plan.push(fault);

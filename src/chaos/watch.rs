@@ -10,7 +10,7 @@ use super::invariants::generations::{self, OneGeneration};
 use super::invariants::windows::{ActorWindow, WindowLimits};
 use super::invariants::{Violation, logs};
 use super::load::Note;
-use super::plan::FaultKind;
+use super::plan::{Fault, Part, ROOT_PANICS};
 use super::processes;
 use super::service::{Facts, Model, Service};
 use super::tally::{Hit, Tally};
@@ -36,9 +36,8 @@ pub struct Watch {
     windows: WindowLimits,
     answers: AnsweredOnce,
     crashes: OnlyAskedCrashes,
-    /// When parts below the root failed, by the service's own clock.
-    root_failures_ms: VecDeque<f64>,
-    last_event_ms: f64,
+    /// When parts below the root failed, seconds since 1970: those of before the run, and those that were made to.
+    root_failures: VecDeque<f64>,
     logs: Vec<(Moment, LogToCheck)>,
     next_look: Moment,
 }
@@ -66,14 +65,21 @@ impl Watch {
             windows: WindowLimits::new(facts.restart.clone(), supervisors),
             answers: AnsweredOnce::default(),
             crashes: OnlyAskedCrashes::default(),
-            root_failures_ms: VecDeque::new(),
-            last_event_ms: 0.0,
+            root_failures: VecDeque::new(),
             logs: Vec::new(),
             next_look: clock.now(),
         };
         let page = service.events(0)?;
         for event in &page.events {
             watch.remember(event);
+            if event.kind == "actor_failed" && event.subject.starts_with("root/") {
+                watch.root_failed(event.at);
+            }
+        }
+        let horizon = Clock::wall_seconds() - limits::CHAOS_ROOT_WINDOW.as_secs_f64();
+        if page.missed > 0 && page.events.first().is_none_or(|oldest| oldest.at > horizon) {
+            // what is not known may have used up the window
+            (0..ROOT_PANICS).for_each(|_| watch.root_failed(Clock::wall_seconds()));
         }
         watch.since = page.next;
         watch.models = by_name(service.models()?);
@@ -82,12 +88,16 @@ impl Watch {
 
     /// Panics below the root that its window still counts.
     pub fn root_panics(&self) -> usize {
-        let from = self.last_event_ms - limits::CHAOS_ROOT_WINDOW.as_secs_f64() * 1000.0;
-        self.root_failures_ms.iter().filter(|at| **at >= from).count()
+        let from = Clock::wall_seconds() - limits::CHAOS_ROOT_WINDOW.as_secs_f64();
+        self.root_failures.iter().filter(|at| **at >= from).count()
     }
 
     /// A fault was done at this time.
-    pub fn struck(&mut self, kind: FaultKind, hit: Hit, at: f64, log: Option<LogToCheck>) {
+    pub fn struck(&mut self, fault: &Fault, hit: Hit, at: f64, log: Option<LogToCheck>) {
+        let kind = fault.kind;
+        if fault.part.is_some_and(Part::is_below_root) {
+            self.root_failed(at);
+        }
         if let Hit::Part(name) = &hit {
             self.crashes.asked(name, at);
             self.answers.disrupted(at);
@@ -163,13 +173,13 @@ impl Watch {
 
     fn remember(&mut self, event: &Event) {
         self.histories.record(event);
-        self.last_event_ms = event.since_start_ms;
-        if event.kind == "actor_failed" && event.subject.starts_with("root/") {
-            if self.root_failures_ms.len() == limits::CHAOS_HISTORY {
-                self.root_failures_ms.pop_front();
-            }
-            self.root_failures_ms.push_back(event.since_start_ms);
+    }
+
+    fn root_failed(&mut self, at: f64) {
+        if self.root_failures.len() == limits::CHAOS_HISTORY {
+            self.root_failures.pop_front();
         }
+        self.root_failures.push_back(at);
     }
 
     fn look_at_processes(&mut self, service: &mut Service) {
