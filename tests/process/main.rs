@@ -23,6 +23,8 @@ mod actor_crashes;
 mod crash_loops;
 mod crossings;
 mod deaths;
+mod group_actors;
+mod groups;
 mod health;
 mod isolation;
 mod leaks;

@@ -32,6 +32,8 @@ struct ModelData<'a> {
     supported_protocols: &'a [String],
     reason: Option<&'a str>,
     progress: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<&'a str>,
 }
 
 impl<'a> ModelData<'a> {
@@ -55,6 +57,7 @@ impl<'a> ModelData<'a> {
             supported_protocols: &view.protocols,
             reason: view.reason.as_deref(),
             progress: view.progress.as_deref(),
+            group: view.group.as_deref(),
         }
     }
 
@@ -77,6 +80,7 @@ impl<'a> ModelData<'a> {
             supported_protocols: &[],
             reason: None,
             progress: None,
+            group: model.group.as_ref().map(|group| group.name.as_str()),
         }
     }
 }
