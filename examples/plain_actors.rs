@@ -231,6 +231,7 @@ impl Handler<SupervisionNotice> for Reporter {
     fn handle(&mut self, told: SupervisionNotice, _: &mut Self::Context) {
         let what = match &told.notice {
             Notice::ChildFailed { child, reason } => format!("{child} ended: {reason}"),
+            Notice::ChildWedged { child, .. } => format!("{child} makes no progress"),
             Notice::ChildRestarted { child, restarts } => {
                 format!("{child} runs again ({restarts})")
             }

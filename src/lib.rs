@@ -52,6 +52,7 @@ pub mod protocols {
 }
 
 pub mod app;
+pub mod chaos;
 pub mod cli;
 pub mod clock;
 pub mod engine;

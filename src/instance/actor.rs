@@ -23,12 +23,11 @@ use super::endpoint::{Endpoint, check_port, free_port};
 use super::machine::{Effect, Event, Machine, Policies};
 use super::messages::{LoadModel, ModelError};
 use super::services::Services;
-use crate::clock::{Clock, Moment};
+use crate::clock::{Clock, Moment, Started};
 use crate::ids::{Generation, InstanceId, ProcessKey};
 use crate::launcher::table_messages::{CancelSpawn, Sample, Signal, Spawn};
 use crate::launcher::{
-    GroupSignal, InstanceRecord, ReadyChannel, ReadyEnd, Report, SHIM_FAILED, SpawnError,
-    SpawnOrder,
+    GroupSignal, InstanceRecord, ReadyChannel, ReadyEnd, Report, SpawnError, SpawnOrder,
 };
 use crate::probe::{Finding, HealthQuestion, ProbeReport, ReadySign};
 use crate::registry::messages::{InstanceView, LastExit};
@@ -48,7 +47,7 @@ pub struct InstanceActor {
     machine: Machine,
     endpoint: Endpoint,
     pid: Option<u32>,
-    started_at: Option<f64>,
+    started_at: Option<Started>,
     ready_end: Option<ReadyEnd>,
     protocols: Vec<String>,
     progress: Option<String>,
@@ -309,7 +308,7 @@ impl InstanceActor {
             Report::Spawned { key, identity, ready } => {
                 if key.generation == self.machine.generation() {
                     self.pid = Some(identity.pid);
-                    self.started_at = Some(Clock::wall_seconds());
+                    self.started_at = Some(self.services.clock.started());
                     self.ready_end = ready;
                 } else {
                     // ordered through a process table that failed before it could tell: nobody waits for it any more
@@ -321,9 +320,12 @@ impl InstanceActor {
             Report::SpawnFailed { key, error } => {
                 self.feed(Event::SpawnFailed(key.generation, error), ctx);
             }
-            Report::Exited { key, status, output } => {
+            Report::Exited { key, status, cause, output } => {
                 if key.generation == self.machine.generation() {
                     self.exit_output = output;
+                }
+                if let Some(cause) = cause {
+                    self.feed(Event::ExitCause(key.generation, cause), ctx);
                 }
                 self.feed(Event::Exited(key.generation, status), ctx);
             }
@@ -337,17 +339,10 @@ impl InstanceActor {
 }
 
 fn policies(model: &ModelSpec, backend: &BackendSpec) -> Policies {
-    let mut restart = backend.restart.clone();
-    let through_shim =
-        !backend.limits.is_unlimited() || matches!(backend.start.ready, Readiness::Fd { .. });
-    if through_shim {
-        // what `exec` itself refuses comes as an exit of the shim
-        restart.fatal_codes.extend(SHIM_FAILED.map(i32::from));
-    }
     Policies {
         start: backend.start.clone(),
         health: backend.health.clone(),
-        restart,
+        restart: backend.restart.clone(),
         stop: backend.stop.clone(),
         takes_turns: model.group.is_some() || !model.after.is_empty(),
     }

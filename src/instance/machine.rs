@@ -29,6 +29,7 @@ use super::state::State;
 use crate::clock::Moment;
 use crate::ids::Generation;
 use crate::launcher::GroupSignal;
+use crate::launcher::exit_cause::ExitCause;
 use crate::limits;
 use crate::settings::policy::{HealthCheck, Readiness};
 
@@ -91,6 +92,8 @@ pub struct Machine {
     spawned: bool,
     was_ready: bool,
     stop_cause: Option<StopCause>,
+    /// What the launcher knows of the end that it tells next.
+    exit_cause: Option<ExitCause>,
     /// A KILL was asked for before there was a process.
     hurry: bool,
     book: RestartBook,
@@ -120,6 +123,7 @@ impl Machine {
             spawned: false,
             was_ready: false,
             stop_cause: None,
+            exit_cause: None,
             hurry: false,
             health: HealthWatch::default(),
             asked_at: None,
@@ -213,6 +217,9 @@ impl Machine {
                 self.on_spawn_failed(&error, now);
             }
             Event::SpawnCancelled(g) if self.expects_spawn(g) => self.on_spawn_cancelled(now),
+            Event::ExitCause(g, cause) if g == self.generation && self.spawned => {
+                self.exit_cause = Some(cause);
+            }
             Event::Exited(g, status) if g == self.generation && self.spawned => {
                 self.on_exited(status, now);
             }
@@ -381,6 +388,7 @@ impl Machine {
         if self.policies.health.check != HealthCheck::None {
             // the first question comes at a random point of the interval, so that many instances spread their load
             let first = now + self.policies.health.every.mul_f64(self.spread.f64().max(0.1));
+            let first = self.on_the_beat(first);
             let planned = self.timers.entry(Timer::Health).or_insert(first);
             *planned = first.min(*planned);
         }

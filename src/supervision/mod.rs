@@ -11,13 +11,17 @@ pub mod core;
 #[doc(hidden)]
 pub mod crash;
 pub mod exit;
+pub mod heartbeat;
+pub mod progress;
 pub mod spec;
 pub mod supervisor;
 pub mod tree;
+pub mod watchdog;
 pub mod window;
 
-pub use child::{ChildSpec, RunningChild, Start, StopActor, launch};
+pub use child::{ChildSpec, Init, RunningChild, Start, StopActor, launch};
 pub use exit::{ExitReason, ExitSlot};
+pub use progress::{LongSection, Progress};
 pub use spec::{
     AutoShutdown, ChildId, ChildKind, ChildRules, Restart, Shutdown, Strategy, SupervisorFlags,
 };

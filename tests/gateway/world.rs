@@ -212,6 +212,7 @@ async fn live(
             clock: Clock::start(),
             client_endpoint: endpoint(&folder, "client"),
             cli_endpoint: endpoint(&folder, "cli"),
+            allow_chaos: false,
         },
         registry: registry.recipient(),
         load: desk.clone().recipient(),
@@ -247,6 +248,9 @@ async fn live(
                 }
                 Control::Tree(answer) => {
                     let _ = answer.send(root());
+                }
+                Control::Panic(part, answer) => {
+                    let _ = answer.send(Err(format!("{part:?}")));
                 }
             }
         }
@@ -298,7 +302,7 @@ pub fn view(name: &str, state: State) -> Arc<InstanceView> {
         generation: Generation(3),
         state,
         pid: state.has_process().then_some(77),
-        started_at: Some(Clock::wall_seconds()),
+        started_at: Some(Clock::start().started()),
         restarts: 2,
         last_exit: None,
         protocols: vec!["l4m".into(), "ping".into()],

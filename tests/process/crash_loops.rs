@@ -11,27 +11,27 @@ use crate::backend::{Client, until};
 use crate::service::{Model, Row, Service, fake, program};
 
 /// Three restarts in a row, fast.
-fn three_restarts() -> Value {
+pub fn three_restarts() -> Value {
     json!({ "max_consecutive_failures": 3, "backoff_min": "10ms", "backoff_max": "40ms" })
 }
 
 /// A fake backend that counts its starts in a file.
-struct Counted {
+pub struct Counted {
     folder: tempfile::TempDir,
 }
 
 impl Counted {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self { folder: tempfile::tempdir().expect("folder") }
     }
 
-    fn model(&self, name: &str, flags: &[&str]) -> Model {
+    pub fn model(&self, name: &str, flags: &[&str]) -> Model {
         let file = self.folder.path().join(name);
         let count = ["--state-file", file.to_str().expect("UTF-8")];
         fake(name, &[&count, flags].concat()).unwatched()
     }
 
-    fn starts(&self, name: &str) -> u64 {
+    pub fn starts(&self, name: &str) -> u64 {
         let text = std::fs::read_to_string(self.folder.path().join(name)).unwrap_or_default();
         text.trim().parse().unwrap_or(0)
     }

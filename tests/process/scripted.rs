@@ -53,6 +53,28 @@ fn what_the_kernel_holds_is_never_called_unloaded() {
 }
 
 #[test]
+fn stops_unkillable() {
+    actix_rt::System::new().block_on(async {
+        let mut backend = BackendSpec::command(["x"]);
+        backend.stop.grace = Duration::from_millis(1);
+        backend.stop.kill_grace = Duration::from_millis(1);
+        let scripted = start(backend).await;
+        scripted.load().await.unwrap();
+        let held = Script { ignore_stop: true, ignore_kill: true, ..Script::default() };
+        scripted.launcher.set_script(held);
+        scripted.unload().await.unwrap_err();
+        assert_eq!(scripted.record().state, "unkillable");
+        assert_eq!(scripted.count("unkillable", generation(1).instance.as_str()).await, 1);
+        // the kernel lets it go at last
+        scripted.launcher.exit(&generation(1), ExitStatus::Unknown, Vec::new());
+        let stopped = async || scripted.count("stopped", generation(1).instance.as_str()).await > 0;
+        scripted.until("its end", stopped).await;
+        assert_eq!(scripted.launcher.spawns(), [generation(1)], "and nothing is started");
+        scripted.service.stop().await.unwrap();
+    });
+}
+
+#[test]
 fn a_load_that_meets_the_end_of_the_service_starts_nothing() {
     actix_rt::System::new().block_on(async {
         let scripted = start(BackendSpec::command(["x"])).await;

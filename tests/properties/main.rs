@@ -5,3 +5,4 @@
 
 mod group;
 mod instance;
+mod supervision;

@@ -3,13 +3,16 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use crate::clock::Moment;
 use crate::gateway::doors::ServiceFacts;
 use crate::instance::state::State;
 use crate::registry::messages::{InstanceView, LastExit, RegistryView};
-use crate::settings::model::ModelSpec;
+use crate::settings::model::{BackendSpec, ModelSpec};
+use crate::settings::policy::GiveUp;
 
 /// A model as `status` and `list-models` show it; keys of both earlier services.
 #[derive(Serialize)]
@@ -37,8 +40,7 @@ struct ModelData<'a> {
 }
 
 impl<'a> ModelData<'a> {
-    fn of_instance(view: &'a InstanceView, wall_seconds: f64) -> Self {
-        let age = |started: f64| (wall_seconds - started).max(0.0) as u64;
+    fn of_instance(view: &'a InstanceView, now: Moment) -> Self {
         Self {
             name: view.model.as_str(),
             model_name: view.model.as_str(),
@@ -47,8 +49,8 @@ impl<'a> ModelData<'a> {
             fullname: view.fullname.as_deref(),
             endpoint: &view.endpoint,
             pid: view.pid,
-            started_at: view.started_at,
-            uptime: view.started_at.map_or(0, age),
+            started_at: view.started_at.map(|started| started.wall_seconds),
+            uptime: view.started_at.map_or(0, |started| now.since(started.at).as_secs()),
             is_alive: view.state.is_alive(),
             state: view.state,
             generation: view.generation.0,
@@ -95,13 +97,13 @@ enum Row<'a> {
 /// Rows with the time they are looked at, written one by one.
 struct Rows<'a> {
     rows: Vec<Row<'a>>,
-    wall_seconds: f64,
+    now: Moment,
 }
 
 impl Serialize for Rows<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.rows.iter().map(|row| match row {
-            Row::Instance(view) => ModelData::of_instance(view, self.wall_seconds),
+            Row::Instance(view) => ModelData::of_instance(view, self.now),
             Row::NeverLoaded(model) => ModelData::never_loaded(model),
         }))
     }
@@ -150,7 +152,7 @@ impl<'a> StatusData<'a> {
         facts: &'a ServiceFacts,
         view: &'a dyn RegistryView,
         with_idle: bool,
-        wall_seconds: f64,
+        now: Moment,
     ) -> Self {
         let rows = if with_idle { all(view) } else { loaded(view) };
         Self {
@@ -158,11 +160,11 @@ impl<'a> StatusData<'a> {
             is_running: true,
             version: facts.version,
             pid: facts.pid,
-            uptime: facts.clock.now().since_origin().as_secs(),
+            uptime: now.since_origin().as_secs(),
             client_endpoint: &facts.client_endpoint,
             cli_endpoint: &facts.cli_endpoint,
             model_count: rows.len(),
-            models: Rows { rows, wall_seconds },
+            models: Rows { rows, now },
         }
     }
 }
@@ -183,19 +185,59 @@ struct SupportedModel<'a> {
     #[serde(rename = "type")]
     type_: &'a str,
     state: State,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restart: Option<RestartData>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log: Option<LogLimitsData>,
+}
+
+/// How often a model is restarted before it is given up.
+#[derive(Serialize)]
+struct RestartData {
+    max_consecutive_failures: u32,
+    reset_after_ms: u64,
+    window_max: u32,
+    window_period_ms: u64,
+    on_give_up: GiveUp,
+}
+
+/// How much of its output is kept.
+#[derive(Serialize)]
+struct LogLimitsData {
+    max_bytes: u64,
+    keep: u32,
+}
+
+impl RestartData {
+    fn of(backend: &BackendSpec) -> Self {
+        let ms = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        let policy = &backend.restart;
+        Self {
+            max_consecutive_failures: policy.max_consecutive_failures,
+            reset_after_ms: ms(policy.reset_after),
+            window_max: policy.window_max,
+            window_period_ms: ms(policy.window_period),
+            on_give_up: policy.on_give_up,
+        }
+    }
 }
 
 impl<'a> ListModelsData<'a> {
-    pub(super) fn new(view: &'a dyn RegistryView, wall_seconds: f64) -> Self {
+    pub(super) fn new(view: &'a dyn RegistryView, now: Moment) -> Self {
         let instances = by_model(view);
         let supported = |model: &'a Arc<ModelSpec>| SupportedModel {
             name: model.name.as_str(),
             fullname: model.fullname.as_deref(),
             type_: &model.model_type,
             state: instances.get(model.name.as_str()).map_or(State::Stopped, |view| view.state),
+            restart: model.backend.as_deref().map(RestartData::of),
+            log: model.backend.as_deref().map(|backend| LogLimitsData {
+                max_bytes: backend.log.max_bytes,
+                keep: backend.log.keep,
+            }),
         };
         Self {
-            loaded_models: Rows { rows: loaded(view), wall_seconds },
+            loaded_models: Rows { rows: loaded(view), now },
             installed_models: [],
             supported_models: view.catalogue().models().iter().map(supported).collect(),
         }
@@ -207,6 +249,8 @@ impl<'a> ListModelsData<'a> {
 pub(super) struct VersionData {
     pub(super) version: &'static str,
     pub(super) pid: u32,
+    /// Whether `chaos-panic` is answered by a panic.
+    pub(super) chaos_allowed: bool,
 }
 
 /// Data of `load-model` and `restart-model`.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::State;
 use crate::ids::Generation;
+use crate::launcher::exit_cause::ExitCause;
 use crate::launcher::{ExitStatus, GroupSignal, SpawnError};
 use crate::settings::policy::{HealthPolicy, RestartPolicy, StartPolicy, StopPolicy};
 
@@ -50,6 +51,8 @@ pub enum Event {
     SpawnFailed(Generation, SpawnError),
     /// A spawn that still waited was taken back.
     SpawnCancelled(Generation),
+    /// Why the process is gone; comes right before that.
+    ExitCause(Generation, ExitCause),
     /// The process is gone.
     Exited(Generation, ExitStatus),
     /// It can be used.

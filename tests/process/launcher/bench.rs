@@ -10,6 +10,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use symphony::clock::Clock;
 use symphony::ids::{Generation, InstanceId, ModelName, ProcessKey};
+use symphony::launcher::exit_cause::ExitCause;
 use symphony::launcher::local::{LocalLauncher, LocalOptions};
 use symphony::launcher::{
     ExitStatus, Launcher, ProcessCommand, ReadyChannel, ReadyEnd, Report, SpawnError, SpawnOrder,
@@ -130,12 +131,18 @@ impl Bench {
 
     /// Waits for the end of a process.
     pub fn exit_of(&self, wanted: &ProcessKey) -> (ExitStatus, Vec<String>) {
+        let (status, _, output) = self.end_of(wanted);
+        (status, output)
+    }
+
+    /// Waits for the end of a process, and tells what is known of it.
+    pub fn end_of(&self, wanted: &ProcessKey) -> (ExitStatus, Option<ExitCause>, Vec<String>) {
         let report = self.expect(
             "an exit",
             |report| matches!(report, Report::Exited { key, .. } if key == wanted),
         );
         match report {
-            Report::Exited { status, output, .. } => (status, output),
+            Report::Exited { status, cause, output, .. } => (status, cause, output),
             other => unreachable!("{other:?}"),
         }
     }
@@ -144,6 +151,12 @@ impl Bench {
     pub fn run(&self, order: SpawnOrder) -> (ExitStatus, Vec<String>) {
         let process = self.start(order);
         self.exit_of(&process.key)
+    }
+
+    /// Starts a process and waits for its end; tells why it ended.
+    pub fn run_to_its_cause(&self, order: SpawnOrder) -> Option<ExitCause> {
+        let process = self.start(order);
+        self.end_of(&process.key).1
     }
 
     /// CPU time, output and memory of a process.

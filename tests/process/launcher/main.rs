@@ -8,7 +8,9 @@
 #![allow(missing_docs, reason = "tests")]
 
 mod bench;
+mod cgroups;
 mod inheritance;
+mod limits;
 mod output;
 mod readiness;
 mod signals;

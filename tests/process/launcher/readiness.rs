@@ -1,9 +1,8 @@
-//! Readiness channels and limits: what the exec shim sets up.
+//! Readiness channels, and the limit of open files that a backend inherits.
 
 use std::io::Read;
-use std::time::Duration;
 
-use symphony::launcher::{ExitStatus, GroupSignal, Launcher, ReadyChannel, ReadyEnd};
+use symphony::launcher::{GroupSignal, Launcher, ReadyChannel, ReadyEnd};
 
 use crate::bench::{Bench, wait_until};
 
@@ -63,41 +62,6 @@ fn failed_start_leaves_no_notify_file() {
     order.ready_channel = ReadyChannel::Notify { path: path.clone() };
     bench.refused(order);
     assert!(!path.exists());
-}
-
-#[test]
-fn limits_are_set_before_the_program_begins() {
-    let bench = Bench::new();
-    let script = "ulimit -n; ulimit -v; ulimit -t; nice";
-    let mut order = bench.shell("a", script);
-    order.limits.open_files = Some(64);
-    order.limits.memory = Some(1 << 32);
-    order.limits.cpu_time = Some(Duration::from_secs(100));
-    order.limits.nice = Some(3);
-    let (status, output) = bench.run(order);
-    assert_eq!(status, ExitStatus::Code(0), "{output:?}");
-    assert_eq!(output[..3], ["64".to_owned(), (1 << 22).to_string(), "100".to_owned()]);
-    let own = rustix::process::getpriority_process(None).unwrap();
-    assert_eq!(output[3], (own + 3).to_string());
-}
-
-#[test]
-fn memory_limit_is_reported() {
-    let bench = Bench::new();
-    let mut order = bench.shell("a", "head -c 500000000 /dev/zero | tail -n 1 >/dev/null");
-    order.limits.memory = Some(256 << 20);
-    let (status, output) = bench.run(order);
-    assert_ne!(status, ExitStatus::Code(0));
-    assert!(output.iter().any(|line| line.contains("memory")), "{output:?}");
-}
-
-#[test]
-fn cpu_limit_ends_a_busy_process() {
-    let bench = Bench::new();
-    let mut order = bench.shell("a", "while :; do :; done");
-    order.limits.cpu_time = Some(Duration::from_millis(500));
-    let (status, _) = bench.run(order);
-    assert!(matches!(status, ExitStatus::Signal { number: 9 | 24, .. }), "{status}");
 }
 
 #[test]

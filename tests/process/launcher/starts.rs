@@ -1,11 +1,14 @@
 //! Starts that work and starts that cannot.
 
 use std::fs::File;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use rustix::process::{Resource, Rlimit};
 use symphony::ids::Generation;
+use symphony::launcher::exit_cause::ExitCause;
 use symphony::launcher::{ExitStatus, GroupSignal, Launcher, ReadyChannel, Report, SpawnError};
 
 use crate::bench::{Bench, runs, wait_until};
@@ -90,9 +93,16 @@ fn execv_fail_behind_the_shim() {
     std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o700)).unwrap();
     let mut order = bench.order("b", script.to_str().unwrap(), &[]);
     order.limits.open_files = Some(64);
-    let (status, output) = bench.run(order);
+    let process = bench.start(order);
+    let (status, cause, output) = bench.end_of(&process.key);
     assert_eq!(status, ExitStatus::Code(127));
     assert!(output.last().unwrap().contains("cannot execute"), "{output:?}");
+    assert!(matches!(cause, Some(ExitCause::NotExecuted(_))), "{cause:?}");
+
+    // the same code by a program that did begin
+    let mut order = bench.shell("c", "exit 127");
+    order.limits.open_files = Some(64);
+    assert_eq!(bench.run_to_its_cause(order), None);
 }
 
 #[test]
@@ -174,6 +184,72 @@ fn starved_starts_are_transient() {
         bench.run(order);
     }
     wait_until("all descriptors are given back", || open() <= before);
+}
+
+/// Set for the process of its own, under a user of its own, that [`crowded_starts_are_transient`] needs.
+const MAY_CROWD: &str = "SYMPHONY_TEST_MAY_CROWD";
+
+#[test]
+fn fork_eagain() {
+    if !rustix::process::geteuid().is_root() {
+        // not by a macro: what those write is shown of failed tests only
+        let told = b"left out: fork_eagain (root has no limit of processes, and only root may act as another user)\n";
+        let _ = std::io::stderr().write_all(told);
+        return;
+    }
+    // a user whom nobody else has: the limit counts all processes of a user
+    let user = 2_000_000_000 + std::process::id();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let this = folder.path().join("tests");
+    std::fs::copy(std::env::current_exe().unwrap(), &this).unwrap();
+    let output = Command::new(&this)
+        .args(["--exact", "starts::crowded_starts_are_transient", "--nocapture"])
+        .env(MAY_CROWD, "1")
+        .env("TMPDIR", folder.path())
+        .current_dir(folder.path())
+        .uid(user)
+        .gid(user)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("refused, then started"), "{output:?}");
+}
+
+/// Lets its user have no further process, so it does nothing where other tests run beside it.
+#[test]
+fn crowded_starts_are_transient() {
+    if std::env::var_os(MAY_CROWD).is_none() {
+        return;
+    }
+    let bench = Bench::new();
+    let limit = |processes: u64| {
+        let limits = Rlimit { current: Some(processes), maximum: Some(1000) };
+        rustix::process::setrlimit(Resource::Nproc, limits).unwrap();
+    };
+    let threads = std::fs::read_dir("/proc/self/task").unwrap().count() as u64;
+    limit(threads);
+    let error = bench.refused(bench.order("a", "sleep", &["1000"]));
+    assert!(matches!(error, SpawnError::Transient { .. }), "{error:?}");
+    assert!(error.to_string().contains("Resource temporarily unavailable"), "{error}");
+    limit(1000);
+    bench.start(bench.order("a", "sleep", &["1000"]));
+    println!("refused, then started");
+}
+
+#[test]
+fn forget_without_stop() {
+    let bench = Bench::new();
+    let process = bench.start(bench.order("a", "sleep", &["1000"]));
+    bench.launcher.forget(&process.key.instance);
+    // whoever is forgotten still lives, is known, and cannot be doubled
+    assert_eq!(bench.live(), std::slice::from_ref(&process.key));
+    let mut second = bench.order("a", "sleep", &["1000"]);
+    second.key.generation = Generation(2);
+    assert!(matches!(bench.refused(second), SpawnError::Transient { .. }));
+    process.signal(rustix::process::Signal::KILL);
+    let killed = ExitStatus::Signal { number: 9, core_dumped: false };
+    assert_eq!(bench.exit_of(&process.key).0, killed);
 }
 
 #[test]

@@ -1,0 +1,82 @@
+//! Memory, descriptors and processes are at the end what they were at the start.
+
+use serde::Serialize;
+
+use super::{Invariant, Violation};
+use crate::limits;
+
+/// What the service uses at a quiet moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Usage {
+    /// Resident memory, bytes.
+    pub memory_bytes: u64,
+    /// Open descriptors.
+    pub descriptors: usize,
+    /// Threads.
+    pub threads: usize,
+    /// Processes of its backends.
+    pub processes: usize,
+}
+
+/// Compares a quiet moment at the end with one at the start.
+pub fn growth(start: Usage, end: Usage) -> Option<Violation> {
+    let most_memory = start.memory_bytes
+        + start.memory_bytes * limits::CHAOS_MEMORY_PERCENT / 100
+        + limits::CHAOS_MEMORY_SLACK;
+    let mut grown = Vec::new();
+    if end.memory_bytes > most_memory {
+        grown.push(format!(
+            "memory from {} to {} KiB, at most {} KiB are allowed",
+            start.memory_bytes / 1024,
+            end.memory_bytes / 1024,
+            most_memory / 1024
+        ));
+    }
+    let counted = [
+        ("descriptors", start.descriptors, end.descriptors),
+        ("threads", start.threads, end.threads),
+        ("processes of backends", start.processes, end.processes),
+    ];
+    // fewer are in order: a model that was given up has no process
+    for (what, from, to) in counted {
+        if to > from {
+            grown.push(format!("{what} from {from} to {to}"));
+        }
+    }
+    (!grown.is_empty()).then(|| Violation {
+        invariant: Invariant::NoGrowth,
+        subject: "service".to_owned(),
+        what: format!("it has grown: {}", grown.join("; ")),
+        history: Vec::new(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1024 * 1024;
+    const START: Usage =
+        Usage { memory_bytes: 100 * MIB, descriptors: 50, threads: 9, processes: 4 };
+
+    #[test]
+    fn the_same_and_less_hold() {
+        assert_eq!(growth(START, START), None);
+        let less = Usage { memory_bytes: 90 * MIB, descriptors: 48, threads: 9, processes: 3 };
+        assert_eq!(growth(START, less), None);
+        assert_eq!(growth(START, Usage { memory_bytes: 105 * MIB, ..START }), None);
+    }
+
+    #[test]
+    fn any_growth_is_told() {
+        let grown = [
+            Usage { memory_bytes: 120 * MIB, ..START },
+            Usage { descriptors: 51, ..START },
+            Usage { threads: 10, ..START },
+            Usage { processes: 5, ..START },
+        ];
+        for end in grown {
+            assert!(growth(START, end).is_some(), "{end:?}");
+        }
+    }
+}

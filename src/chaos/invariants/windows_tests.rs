@@ -1,0 +1,104 @@
+use super::super::super::history::testing::{event, part_event};
+use super::*;
+
+fn bounds() -> ModelLimits {
+    ModelLimits {
+        max_consecutive_failures: 3,
+        reset_after_ms: 10_000,
+        window_max: 5,
+        window_period_ms: 600_000,
+        on_give_up: "park".into(),
+    }
+}
+
+fn checker(bounds: ModelLimits) -> WindowLimits {
+    let root = ActorWindow { intensity: 3, period: Duration::from_secs(300) };
+    WindowLimits::new([("a".to_owned(), bounds)].into(), [("root".to_owned(), root)].into())
+}
+
+fn run(bounds: ModelLimits, events: &[(f64, &str)]) -> Option<Violation> {
+    let mut histories = Histories::default();
+    let mut checker = checker(bounds);
+    (1..).zip(events).find_map(|(seq, (seconds, kind))| {
+        let event = event(seq, *seconds, kind, seq);
+        histories.record(&event);
+        checker.see(&event, &histories)
+    })
+}
+
+/// A life of exits, each followed by a restart.
+fn crashes(times: usize, ready_seconds: f64) -> Vec<(f64, &'static str)> {
+    let mut events = Vec::new();
+    let mut now = 0.0;
+    for _ in 0..times {
+        events.extend([(now, "starting"), (now, "ready"), (now + ready_seconds, "exited")]);
+        now += ready_seconds;
+    }
+    events.push((now, "starting"));
+    events
+}
+
+#[test]
+fn restarts_up_to_the_limit_hold() {
+    assert_eq!(run(bounds(), &crashes(3, 1.0)), None);
+    assert_eq!(run(bounds(), &crashes(5, 20.0)), None);
+}
+
+#[test]
+fn one_failure_too_many_in_a_row_is_told() {
+    let violation = run(bounds(), &crashes(4, 1.0)).unwrap();
+    assert_eq!(violation.what, "restarted after 4 failures in a row, 3 restarts are allowed");
+    assert_eq!(violation.history.last().unwrap().kind, "starting");
+}
+
+#[test]
+fn one_restart_too_many_in_the_window_is_told_with_the_exits_that_count() {
+    let violation = run(bounds(), &crashes(6, 20.0)).unwrap();
+    assert_eq!(violation.what, "restarted 6 times within 10m, 5 are allowed");
+    assert_eq!(violation.history.len(), 7);
+    // slow enough they never fill the window
+    assert_eq!(run(bounds(), &crashes(6, 150.0)), None);
+}
+
+#[test]
+fn parking_ends_a_row_and_its_trial_is_the_last_one() {
+    let mut life = crashes(3, 1.0);
+    life.extend([(4.0, "exited"), (4.0, "parked"), (300.0, "starting")]);
+    assert_eq!(run(bounds(), &life), None);
+    life.push((301.0, "exited"));
+    let parked_again = [life.as_slice(), &[(301.0, "parked")]].concat();
+    assert_eq!(run(bounds(), &parked_again), None);
+    let restarted = [life.as_slice(), &[(301.0, "backoff")]].concat();
+    assert!(run(bounds(), &restarted).is_some());
+}
+
+#[test]
+fn who_retries_for_ever_has_no_limit() {
+    let bounds = ModelLimits { on_give_up: "retry".into(), ..bounds() };
+    assert_eq!(run(bounds, &crashes(50, 0.1)), None);
+}
+
+#[test]
+fn restarts_of_actors_are_counted_by_supervisor() {
+    let histories = Histories::default();
+    let mut checker = checker(bounds());
+    let mut restart = |seq: u64, seconds: f64, subject: &str| {
+        checker.see(&part_event(seq, seconds, "actor_restarted", subject), &histories)
+    };
+    assert_eq!(restart(1, 0.0, "root/registry"), None);
+    assert_eq!(restart(2, 10.0, "root/event_log"), None);
+    assert_eq!(restart(3, 20.0, "root/registry"), None);
+    assert_eq!(restart(4, 20.0, "other/registry"), None);
+    assert_eq!(restart(5, 301.0, "root/registry"), None, "the first has left the window");
+    let violation = restart(6, 301.5, "root/registry").unwrap();
+    assert_eq!(violation.subject, "root");
+    assert_eq!(violation.history.len(), 4);
+}
+
+#[test]
+fn windows_are_read_from_the_tree() {
+    let window = ActorWindow::read("rest_for_one, 3 in 5m").unwrap();
+    assert_eq!(window, ActorWindow { intensity: 3, period: Duration::from_secs(300) });
+    assert_eq!(ActorWindow::read("model phi"), None);
+    assert_eq!(ActorWindow::read("a in b, c"), None);
+}
