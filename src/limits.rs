@@ -13,6 +13,9 @@ pub const GROUPS: usize = 1000;
 /// Members of one group, and models that one model may be started after: each of them is one after another, and what is
 /// done at an event grows with their square. Honest ones have two or three.
 pub const MEMBERS: usize = 100;
+/// Before a model that this one is started after is asked for again, where the request was lost or not taken in: it
+/// comes back by itself in milliseconds, and a crowd of requests takes about this long to be served.
+pub const AFTER_RETRY: Duration = Duration::from_secs(1);
 /// A configuration file. The largest honest one (10,000 models) has about 2 MiB.
 pub const CONFIG_BYTES: u64 = 8 * 1024 * 1024;
 /// Faults of one configuration that are told one by one; a person mends no more in one sitting, the rest is counted.

@@ -78,8 +78,9 @@ fn log(event: &LifecycleEvent) {
         };
     }
     match event.kind.as_str() {
-        "parked" | "unkillable" | "escalated" | "wedged" => line!(error),
-        "exited" | "unhealthy" | "actor_failed" | "actor_restarted" => line!(warn),
+        "parked" | "unkillable" | "escalated" | "group_gave_up" | "wedged" => line!(error),
+        "group_restarting" | "group_parked" | "exited" | "unhealthy" | "actor_failed"
+        | "actor_restarted" => line!(warn),
         _ => line!(info),
     }
 }

@@ -57,7 +57,7 @@ const INSTANCE_FLAGS: SupervisorFlags = SupervisorFlags {
     intensity: 10,
     period: Duration::from_secs(60),
     auto_shutdown: crate::supervision::AutoShutdown::Never,
-    max_children: Some(crate::limits::MODELS),
+    max_children: Some(crate::limits::MODELS + crate::limits::GROUPS),
 };
 
 /// A gateway fails when a socket does; binding again is tried a few times before the root hears of it.

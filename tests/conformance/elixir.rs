@@ -91,5 +91,6 @@ fn view(generation: u64) -> Arc<InstanceView> {
         protocols: Vec::new(),
         reason: None,
         progress: None,
+        group: None,
     })
 }

@@ -49,6 +49,7 @@ fn instance(model: &str, state: State) -> Arc<InstanceView> {
         protocols: vec!["ping".into()],
         reason: None,
         progress: Some("40 %".into()),
+        group: None,
     })
 }
 
