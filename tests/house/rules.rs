@@ -265,6 +265,8 @@ fn the_rules_of_this_file_see_what_they_look_for() {
 
 /// What decides: restarts, windows, delays, health, starts and stops, of actors and of processes.
 const DECISION_CORES: &[&str] = &[
+    "src/instance/group/core.rs",
+    "src/instance/group/standing.rs",
     "src/instance/health.rs",
     "src/instance/machine.rs",
     "src/instance/machine/",
