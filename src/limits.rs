@@ -13,6 +13,9 @@ pub const GROUPS: usize = 1000;
 /// Members of one group, and models that one model may be started after: each of them is one after another, and what is
 /// done at an event grows with their square. Honest ones have two or three.
 pub const MEMBERS: usize = 100;
+/// Before a model that this one is started after is asked for again, where the request was lost or not taken in: it
+/// comes back by itself in milliseconds, and a crowd of requests takes about this long to be served.
+pub const AFTER_RETRY: Duration = Duration::from_secs(1);
 /// A configuration file. The largest honest one (10,000 models) has about 2 MiB.
 pub const CONFIG_BYTES: u64 = 8 * 1024 * 1024;
 /// Faults of one configuration that are told one by one; a person mends no more in one sitting, the rest is counted.
@@ -101,6 +104,13 @@ pub const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 /// An answer that waits for a process (load to the end, unload, restart): the longest start (an hour) and its retries.
 /// Who has not answered by then never will.
 pub const LONG_ASK_TIMEOUT: Duration = Duration::from_secs(2 * 3600);
+
+/// An actor of the service's own that makes no progress for so long is replaced. Three times [`ASK_TIMEOUT`], the longest
+/// that one of them waits for another while it holds everything else back.
+pub const ACTOR_HEARTBEAT: Duration = Duration::from_secs(30);
+/// The thread of all actors stands still when it does not tick for so long. Handlers take microseconds; a machine that is
+/// badly out of memory may hold one up for seconds.
+pub const THREAD_STILL: Duration = Duration::from_secs(10);
 
 /// Lifecycle events kept for `events` and the timeline: about 2 MiB.
 pub const EVENT_RING: usize = 4096;
@@ -276,3 +286,35 @@ pub const CHAOS_MEMORY_PERCENT: u64 = 5;
 pub const CHAOS_MEMORY_SLACK: u64 = 4 * 1024 * 1024;
 /// The answer to the wish that a gateway panics goes out through that gateway: a thread's turn takes microseconds.
 pub const CHAOS_ANSWER_LEAVES: Duration = Duration::from_millis(20);
+/// A turn of a chaos run: faults come this exactly, and half a core is left to the service.
+pub const CHAOS_TURN: Duration = Duration::from_millis(20);
+/// An answer from memory to whoever watches a chaos run; asked again in the next turn.
+pub const CHAOS_LOOK: Duration = Duration::from_secs(1);
+/// An answer from memory to a client of the load: milliseconds on a free machine, and beyond this it counts as lost.
+pub const CHAOS_ANSWER: Duration = Duration::from_secs(10);
+/// A slowed backend rests so long at one time: short against any health check.
+pub const CHAOS_SLOW_STOPPED: Duration = Duration::from_millis(90);
+/// And runs so long between two rests.
+pub const CHAOS_SLOW_RUNS: Duration = Duration::from_millis(30);
+/// A frozen backend that is not replaced runs on after this: default health checks need 20 s to tell.
+pub const CHAOS_FREEZE: Duration = Duration::from_secs(30);
+/// The most that is written to fill the logs of one model: default quotas (16 MiB, three kept) need 80 MiB.
+pub const CHAOS_LOG_BYTES: u64 = 128 * 1024 * 1024;
+/// How long after a flood the files of a log are looked at: the service looks at them every 20 ms, and copies for a while.
+pub const CHAOS_LOG_SETTLES: Duration = Duration::from_secs(10);
+/// How long a client of the load waits for a model it wished for; one that is given up for longer is asked for again.
+pub const CHAOS_WISH: Duration = Duration::from_secs(30);
+/// Clients are at work this long before the first quiet look at the service: what is made at first use is made then.
+pub const CHAOS_WARM_UP: Duration = Duration::from_secs(2);
+/// How long the service may take after a run to give back what clients used: closed connections, buffers.
+pub const CHAOS_QUIET: Duration = Duration::from_secs(15);
+/// All processes of the machine are looked at this often: a few milliseconds each time.
+pub const CHAOS_LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Broken rules that are told; the first ones matter.
+pub const CHAOS_VIOLATIONS: usize = 16;
+/// The window of the root supervisor: panics below it are counted over this span, whoever made them.
+pub const CHAOS_ROOT_WINDOW: Duration = Duration::from_secs(300);
+/// Models of a service that `chaos` starts for itself: as many as scale is proven at.
+pub const CHAOS_MODELS: u16 = 1000;
+/// Clients at work in a chaos run: each has a thread, three sockets and their threads.
+pub const CHAOS_CLIENTS: u16 = 256;

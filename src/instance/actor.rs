@@ -5,6 +5,7 @@
 
 mod attaching;
 mod telling;
+mod turns;
 mod wishes;
 
 use std::sync::Arc;
@@ -15,11 +16,12 @@ use actix::{
 };
 use tokio::sync::oneshot;
 
-pub use self::wishes::{BringUp, BringUpHow, Reconfigure, TakeDown};
+use self::turns::Turns;
+pub use self::wishes::{BringUp, BringUpHow, CallUp, Reconfigure, TakeDown};
 use super::command_line;
 use super::endpoint::{Endpoint, check_port, free_port};
 use super::machine::{Effect, Event, Machine, Policies};
-use super::messages::ModelError;
+use super::messages::{LoadModel, ModelError};
 use super::services::Services;
 use crate::clock::{Clock, Moment, Started};
 use crate::ids::{Generation, InstanceId, ProcessKey};
@@ -40,8 +42,7 @@ pub struct InstanceActor {
     model: Arc<ModelSpec>,
     backend: Arc<BackendSpec>,
     services: Services,
-    /// Taken along when this instance escalates.
-    supervisor: Recipient<StopActor>,
+    above: Above,
     slot: ExitSlot,
     machine: Machine,
     endpoint: Endpoint,
@@ -58,9 +59,19 @@ pub struct InstanceActor {
     kept: Option<InstanceRecord>,
     waiters: Vec<Waiter>,
     stop_waiters: Vec<oneshot::Sender<Result<(), ModelError>>>,
+    turns: Turns,
     /// The service stops: nothing is started any more.
     closing: bool,
     timer: Option<(Moment, SpawnHandle)>,
+}
+
+/// Whom an instance turns to.
+#[derive(Clone)]
+pub struct Above {
+    /// Taken along when this instance escalates.
+    pub supervisor: Recipient<StopActor>,
+    /// Brings up the models that this one is started after.
+    pub desk: Recipient<LoadModel>,
 }
 
 struct Waiter {
@@ -75,11 +86,11 @@ impl InstanceActor {
         model: Arc<ModelSpec>,
         backend: Arc<BackendSpec>,
         services: Services,
-        supervisor: Recipient<StopActor>,
+        above: Above,
         slot: ExitSlot,
     ) -> Self {
         let id = model.instance_id();
-        let policies = policies(&backend);
+        let policies = policies(&model, &backend);
         Self {
             machine: Machine::new(policies, fastrand::u64(..)),
             endpoint: Endpoint::fresh_ipc(&services.settings.model_socket_dir),
@@ -87,7 +98,7 @@ impl InstanceActor {
             model,
             backend,
             services,
-            supervisor,
+            above,
             slot,
             pid: None,
             started_at: None,
@@ -100,6 +111,7 @@ impl InstanceActor {
             kept: None,
             waiters: Vec::new(),
             stop_waiters: Vec::new(),
+            turns: Turns::default(),
             closing: false,
             timer: None,
         }
@@ -125,6 +137,7 @@ impl InstanceActor {
 
     fn perform(&mut self, effect: Effect, ctx: &mut Context<Self>) {
         match effect {
+            Effect::AwaitTurn(_) => self.await_turn(ctx),
             Effect::Spawn(generation) => self.spawn(generation, ctx),
             Effect::CancelSpawn(generation) => {
                 let asked = self.services.table.send(CancelSpawn(self.key(generation)));
@@ -158,6 +171,7 @@ impl InstanceActor {
                     at: Clock::wall_seconds(),
                 }));
             }
+            Effect::Failed => self.note_failure(),
             Effect::Escalate(why) => self.escalate(why, ctx),
         }
     }
@@ -324,12 +338,13 @@ impl InstanceActor {
     }
 }
 
-fn policies(backend: &BackendSpec) -> Policies {
+fn policies(model: &ModelSpec, backend: &BackendSpec) -> Policies {
     Policies {
         start: backend.start.clone(),
         health: backend.health.clone(),
         restart: backend.restart.clone(),
         stop: backend.stop.clone(),
+        takes_turns: model.group.is_some() || !model.after.is_empty(),
     }
 }
 

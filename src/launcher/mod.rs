@@ -311,6 +311,22 @@ pub struct InstanceRecord {
     pub reason: Option<String>,
     /// How its last process ended.
     pub last_exit: Option<Arc<LastExit>>,
+    /// What it has to do with others.
+    #[serde(default)]
+    pub turn: TurnRecord,
+}
+
+/// What is remembered of an instance's place among those that it comes up with.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct TurnRecord {
+    /// It starts, and waits for those before it.
+    pub awaited: bool,
+    /// Its process is being ended because of another member of its group.
+    pub taken_along: bool,
+    /// In which round of its group its last process was started.
+    pub round: Option<u64>,
+    /// Its failures that its group may still count.
+    pub failures: Vec<Moment>,
 }
 
 /// How a process ended, as it is kept and shown.

@@ -40,6 +40,8 @@ pub struct InstanceView {
     pub reason: Option<String>,
     /// What a loading process said of its progress.
     pub progress: Option<String>,
+    /// The group that its model is a member of.
+    pub group: Option<String>,
 }
 
 /// An instance changed, or introduces itself.

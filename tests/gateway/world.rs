@@ -308,6 +308,7 @@ pub fn view(name: &str, state: State) -> Arc<InstanceView> {
         protocols: vec!["l4m".into(), "ping".into()],
         reason: None,
         progress: None,
+        group: None,
     })
 }
 

@@ -25,6 +25,8 @@ mod crash_loops;
 mod crossings;
 mod deaths;
 mod ends;
+mod group_actors;
+mod groups;
 mod health;
 mod isolation;
 mod leaks;

@@ -29,6 +29,12 @@ enum Move {
     Resume,
     /// From now on KILL is not followed, or again.
     Stuck(bool),
+    /// Those before it have come up, or one of them cannot.
+    Turn(bool),
+    /// Another member of its group failed, was parked, or this one used up what the group allows.
+    Along,
+    ParkedAlong,
+    GroupGaveUp,
 }
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
@@ -45,6 +51,10 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         6 => (1..120_000u64).prop_map(Move::Pass),
         1 => Just(Move::Resume),
         1 => any::<bool>().prop_map(Move::Stuck),
+        8 => prop::bool::weighted(0.9).prop_map(Move::Turn),
+        2 => Just(Move::Along),
+        1 => Just(Move::ParkedAlong),
+        1 => Just(Move::GroupGaveUp),
     ];
     prop::collection::vec(one, 1..120)
 }
@@ -61,6 +71,7 @@ struct World {
     cleared: bool,
     restarts: Vec<Moment>,
     wanted: bool,
+    policies: Policies,
 }
 
 fn policies() -> Policies {
@@ -69,13 +80,15 @@ fn policies() -> Policies {
         health: HealthPolicy::default(),
         restart: RestartPolicy::default(),
         stop: StopPolicy::default(),
+        takes_turns: false,
     }
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(policies: Policies) -> Self {
         Self {
-            machine: Machine::new(policies(), 3),
+            machine: Machine::new(policies.clone(), 3),
+            policies,
             now: Moment::default(),
             orders: VecDeque::new(),
             live: None,
@@ -121,6 +134,13 @@ impl World {
                 Effect::AwaitReady(g) | Effect::Check(g) | Effect::Sample(g) => {
                     assert_eq!(Some(g), self.live, "a question to what does not live");
                 }
+                Effect::AwaitTurn(generation) => {
+                    assert!(self.wanted, "nobody wants generation {generation}");
+                    assert!(self.live.is_none(), "generation {:?} lives still", self.live);
+                    assert!(self.orders.is_empty(), "it has an order, and waits for it");
+                    assert!(self.policies.takes_turns && self.machine.awaits_turn());
+                }
+                Effect::Failed => assert!(self.live.is_none() && self.wanted),
                 Effect::ForgetProbes(_) | Effect::Ended { .. } | Effect::Escalate(_) => {}
             }
         }
@@ -184,6 +204,16 @@ impl World {
                 let cpu_time = Duration::ZERO;
                 self.feed(Event::Sampled { generation, cpu_time, output_bytes: 0 });
             }
+            Move::Turn(true) => self.feed(Event::Turn(self.machine.generation())),
+            Move::Turn(false) => {
+                self.feed(Event::NoTurn(self.machine.generation(), "after x: parked".into()));
+            }
+            Move::Along => self.feed(Event::TakenAlong("with x: exit 3".into())),
+            Move::ParkedAlong => self.feed(Event::ParkedAlong {
+                why: "with x: parked".into(),
+                cool_off: Duration::from_secs(60),
+            }),
+            Move::GroupGaveUp => self.feed(Event::GroupGaveUp("group g: used up".into())),
             Move::Pass(ms) => self.pass(Duration::from_millis(*ms)),
             Move::Resume => self.resume(),
             Move::Stuck(stuck) => {
@@ -204,7 +234,7 @@ impl World {
             (None, false) => Presence::Ordered,
             (None, true) => Presence::Gone,
         };
-        let mut successor = Machine::new(policies(), 4);
+        let mut successor = Machine::new(self.policies.clone(), 4);
         let effects = successor.resume(&record, presence, self.now);
         assert!(successor.restarts() >= record.restarts, "restarts are never forgotten");
         self.machine = successor;
@@ -217,8 +247,8 @@ proptest! {
 
     /// Never two live generations, no effect for what does not live, each transition in the table: asserted on the way.
     #[test]
-    fn a_life_keeps_the_rules(steps in moves()) {
-        let mut world = World::new();
+    fn a_life_keeps_the_rules(steps in moves(), takes_turns in any::<bool>()) {
+        let mut world = World::new(Policies { takes_turns, ..policies() });
         for step in &steps {
             world.make(step);
         }
@@ -240,7 +270,7 @@ proptest! {
     /// starts (after 5 and 10 minutes) that a parked backend gets although its window is full.
     #[test]
     fn restarts_stay_inside_the_window(waits in prop::collection::vec((0..90_000u64, any::<bool>()), 1..200)) {
-        let mut world = World::new();
+        let mut world = World::new(policies());
         world.make(&Move::Start);
         for (wait, ready) in waits {
             world.make(&Move::Work);

@@ -3,4 +3,6 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(missing_docs, reason = "tests")]
 
+mod group;
 mod instance;
+mod supervision;

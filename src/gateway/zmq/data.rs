@@ -35,6 +35,8 @@ struct ModelData<'a> {
     supported_protocols: &'a [String],
     reason: Option<&'a str>,
     progress: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<&'a str>,
 }
 
 impl<'a> ModelData<'a> {
@@ -57,6 +59,7 @@ impl<'a> ModelData<'a> {
             supported_protocols: &view.protocols,
             reason: view.reason.as_deref(),
             progress: view.progress.as_deref(),
+            group: view.group.as_deref(),
         }
     }
 
@@ -79,6 +82,7 @@ impl<'a> ModelData<'a> {
             supported_protocols: &[],
             reason: None,
             progress: None,
+            group: model.group.as_ref().map(|group| group.name.as_str()),
         }
     }
 }

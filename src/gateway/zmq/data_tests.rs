@@ -49,6 +49,7 @@ fn instance(model: &str, state: State) -> Arc<InstanceView> {
         protocols: vec!["ping".into()],
         reason: None,
         progress: Some("40 %".into()),
+        group: None,
     })
 }
 
@@ -152,7 +153,8 @@ fn list_models_tells_what_each_may_use_up() {
     let backend = crate::settings::model::BackendSpec::command(["true"]);
     let model = ModelSpec::new("limited", backend).expect("valid");
     world.catalogue = Catalogue::new(vec![Arc::new(model)]);
-    let list = serde_json::to_value(ListModelsData::new(&world, Moment::default())).expect("json");
+    let list = serde_json::to_value(ListModelsData::new(&world, Moment::from_millis(10_300)))
+        .expect("json");
     let row = &list["supported_models"][0];
     assert_eq!(
         row["restart"],

@@ -9,6 +9,9 @@ use crate::launcher::exit_cause::ExitCause;
 use crate::launcher::{ExitStatus, GroupSignal, SpawnError};
 use crate::settings::policy::RestartClass;
 
+/// What follows the cause in the reason of a parked instance.
+pub const TRIAL: &str = "; one trial start";
+
 impl Machine {
     pub(super) fn end_faulty(&mut self, why: String, now: Moment) {
         self.end_process(StopCause::Faulty(why), self.policies.stop.grace.min(HUNG_GRACE), now);
@@ -18,7 +21,9 @@ impl Machine {
         let words = match &cause {
             StopCause::Asked => "asked to stop".to_owned(),
             StopCause::ByHand => "restart by hand".to_owned(),
-            StopCause::Faulty(why) => why.clone(),
+            StopCause::Faulty(why) | StopCause::Along(why) | StopCause::ParkedAlong(why, _) => {
+                why.clone()
+            }
         };
         self.timers.clear();
         self.reason = Some(words.clone());
@@ -52,6 +57,13 @@ impl Machine {
     /// There was no process yet to end.
     pub(super) fn on_spawn_cancelled(&mut self, now: Moment) {
         match self.stop_cause.take() {
+            Some(StopCause::Along(why)) if self.wanted => {
+                self.after_taken_along(why.clone(), why, now)
+            }
+            Some(StopCause::ParkedAlong(why, rest)) if self.wanted => {
+                self.change(State::Exited, Some(why.clone()));
+                self.park(why, rest, now);
+            }
             Some(StopCause::ByHand) if self.wanted => {
                 self.change(State::Exited, Some("restart by hand".into()));
                 self.restarts += 1;
@@ -77,8 +89,8 @@ impl Machine {
             status: None,
             reason: reason.clone(),
         });
-        if self.state == State::Stopping && !self.restart_after_stop() {
-            self.down(now);
+        if self.state == State::Stopping && (!self.restart_after_stop() || self.ends_for_others()) {
+            self.on_spawn_cancelled(now);
             return;
         }
         let fatal = matches!(error, SpawnError::Fatal { .. });
@@ -93,6 +105,9 @@ impl Machine {
         let reason = match &cause {
             Some(StopCause::Asked) => format!("asked to stop ({status})"),
             Some(StopCause::ByHand) => format!("restart by hand ({status})"),
+            Some(StopCause::Along(why) | StopCause::ParkedAlong(why, _)) => {
+                format!("{why} ({status})")
+            }
             Some(StopCause::Faulty(why)) => match &exit_cause {
                 Some(ExitCause::Limit(limit)) => format!("{why}, {limit} ({status})"),
                 _ => format!("{why} ({status})"),
@@ -106,6 +121,11 @@ impl Machine {
         });
         match cause {
             Some(StopCause::Asked) => self.down(now),
+            Some(StopCause::Along(why)) if self.wanted => self.after_taken_along(why, reason, now),
+            Some(StopCause::ParkedAlong(why, rest)) if self.wanted => {
+                self.change(State::Exited, Some(reason));
+                self.park(why, rest, now);
+            }
             Some(StopCause::ByHand) if self.wanted => {
                 self.change(State::Exited, Some(reason));
                 self.restarts += 1;
@@ -166,7 +186,16 @@ impl Machine {
             self.change(State::Stopped, Some(reason));
             return;
         }
-        match self.book.judge(fatal, now) {
+        let verdict = self.book.judge(fatal, now);
+        if fatal.is_none() && matches!(verdict, Verdict::Restart(_)) {
+            self.effects.push(Effect::Failed);
+        }
+        self.follow(verdict, reason, now);
+    }
+
+    /// Carries out what the book says about an end.
+    pub(super) fn follow(&mut self, verdict: Verdict, reason: String, now: Moment) {
+        match verdict {
             Verdict::Restart(Duration::ZERO) => {
                 self.restarts += 1;
                 self.launch(Some(reason), now);
@@ -181,21 +210,22 @@ impl Machine {
             }
             Verdict::Park { cool_off, why } => {
                 let why = if why == reason { why } else { format!("{why}, the last: {reason}") };
-                let span = humantime::format_duration(cool_off);
-                self.rest(
-                    State::Parked,
-                    format!("{why}; one trial start after a rest of {span}"),
-                    cool_off,
-                    now,
-                );
+                self.park(why, cool_off, now);
             }
             Verdict::Escalate { why } => {
-                let why = format!("{why}, the last: {reason}");
+                let why = if why == reason { why } else { format!("{why}, the last: {reason}") };
                 self.book.count_trial(now);
                 self.rest(State::Backoff, why.clone(), Duration::ZERO, now);
                 self.effects.push(Effect::Escalate(why));
             }
         }
+    }
+
+    pub(super) fn park(&mut self, why: String, cool_off: Duration, now: Moment) {
+        self.timers.clear();
+        let span = humantime::format_duration(cool_off);
+        let reason = format!("{why}{TRIAL} after a rest of {span}");
+        self.rest(State::Parked, reason, cool_off, now);
     }
 
     fn rest(&mut self, state: State, reason: String, span: Duration, now: Moment) {
@@ -209,6 +239,7 @@ impl Machine {
         self.timers.clear();
         self.stop_cause = None;
         self.spawned = false;
+        self.awaits_turn = false;
         self.reason = None;
         self.change(State::Stopped, Some("asked to stop".into()));
         if self.wanted {
@@ -251,6 +282,7 @@ mod tests {
             health: HealthPolicy::default(),
             restart,
             stop: StopPolicy::default(),
+            takes_turns: false,
         };
         let mut machine = Machine::new(policies, 7);
         let now = Moment::default();
@@ -307,6 +339,7 @@ mod tests {
     #[test]
     fn a_backend_that_serves_keeps_its_connection_until_it_is_gone() {
         let policies = Policies {
+            takes_turns: false,
             start: StartPolicy::default(),
             health: HealthPolicy::default(),
             restart: RestartPolicy::default(),

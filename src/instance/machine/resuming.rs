@@ -3,7 +3,7 @@
 use super::{Effect, Machine, Presence, State, StopCause, Timer};
 use crate::clock::Moment;
 use crate::ids::InstanceId;
-use crate::launcher::{ExitStatus, GroupSignal, InstanceRecord};
+use crate::launcher::{ExitStatus, GroupSignal, InstanceRecord, TurnRecord};
 
 impl Machine {
     /// What [`Machine::resume`] needs. Whoever keeps it adds what no machine knows: when the process was started, what
@@ -25,6 +25,11 @@ impl Machine {
             protocols: Vec::new(),
             reason: self.reason.clone(),
             last_exit: None,
+            turn: TurnRecord {
+                awaited: self.awaits_turn,
+                taken_along: matches!(self.stop_cause, Some(StopCause::Along(_))),
+                ..TurnRecord::default()
+            },
         }
     }
 
@@ -45,9 +50,12 @@ impl Machine {
         self.wanted = match self.state {
             State::Stopped => false,
             State::Stopping | State::Unkillable => {
-                self.stop_cause = Some(if record.wanted {
+                let reason = record.reason.clone().unwrap_or_else(|| "ended".into());
+                self.stop_cause = Some(if record.wanted && record.turn.taken_along {
+                    StopCause::Along(reason)
+                } else if record.wanted {
                     // what is to be replaced (a hang, a stall, by hand) is replaced also now
-                    StopCause::Faulty(record.reason.clone().unwrap_or_else(|| "ended".into()))
+                    StopCause::Faulty(reason)
                 } else {
                     StopCause::Asked
                 });
@@ -57,6 +65,11 @@ impl Machine {
         };
         match self.state {
             State::Starting if alive => self.watch_start(now),
+            // nothing was ordered yet
+            State::Starting if record.turn.awaited && presence == Presence::Gone => {
+                self.awaits_turn = true;
+                self.effects.push(Effect::AwaitTurn(self.generation));
+            }
             State::Ready | State::Unhealthy if alive => {
                 self.was_ready = true;
                 self.watch_health(now);

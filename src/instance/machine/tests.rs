@@ -19,6 +19,7 @@ fn defaults() -> Policies {
         health: HealthPolicy::default(),
         restart: RestartPolicy { jitter: 0.0, ..RestartPolicy::default() },
         stop: StopPolicy::default(),
+        takes_turns: false,
     }
 }
 

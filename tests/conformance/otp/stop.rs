@@ -6,30 +6,15 @@ use symphony::supervision::core::Notice;
 use symphony::supervision::{ChildRules, ExitReason, Shutdown, Strategy, SupervisorFlags};
 use tokio::time::Instant;
 
-use crate::bench::{Crash, Manners, flags, virtual_time};
+use crate::bench::{Crash, Manners, flags, stopped_by, virtual_time};
 
 const HOUR: Duration = Duration::from_secs(3600);
-
-fn rules(name: &str, shutdown: Shutdown) -> ChildRules {
-    ChildRules { shutdown, ..ChildRules::worker(name) }
-}
-
-#[test]
-fn children_stop_in_reverse() {
-    for strategy in [Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne] {
-        virtual_time(|bench| async move {
-            let top = bench.running(flags(strategy), bench.workers(&["a", "b", "c"])).await;
-            assert_eq!(top.stop().await, ExitReason::Shutdown);
-            assert_eq!(bench.journal().await, "?c -c ?b -b ?a -a");
-        });
-    }
-}
 
 #[test]
 fn sup_stop_infinity() {
     virtual_time(|bench| async move {
         bench.manners("a", Manners::ObeyAfter(HOUR));
-        let child = bench.child_with(rules("a", Shutdown::Infinity));
+        let child = bench.child_with(stopped_by("a", Shutdown::Infinity));
         let top = bench.running(SupervisorFlags::default(), vec![child]).await;
         let begun = Instant::now();
         assert_eq!(top.stop().await, ExitReason::Shutdown);
@@ -44,7 +29,7 @@ fn sup_stop_timeout() {
         let patience = Duration::from_secs(5);
         bench.manners("a", Manners::Refuse);
         bench.manners("b", Manners::ObeyAfter(Duration::from_secs(3)));
-        let child = |name| bench.child_with(rules(name, Shutdown::Timeout(patience)));
+        let child = |name| bench.child_with(stopped_by(name, Shutdown::Timeout(patience)));
         let top = bench.running(SupervisorFlags::default(), vec![child("a"), child("b")]).await;
         let begun = Instant::now();
         assert_eq!(top.stop().await, ExitReason::Shutdown);
@@ -61,7 +46,7 @@ fn sup_stop_timeout() {
 fn sup_stop_brutal_kill() {
     virtual_time(|bench| async move {
         bench.manners("a", Manners::Refuse);
-        let child = bench.child_with(rules("a", Shutdown::BrutalKill));
+        let child = bench.child_with(stopped_by("a", Shutdown::BrutalKill));
         let top = bench.running(SupervisorFlags::default(), vec![child]).await;
         let begun = Instant::now();
         assert_eq!(top.stop().await, ExitReason::Shutdown);
@@ -97,7 +82,7 @@ fn sup_stop_brutal_kill_dynamic() {
         let top = bench.running(flags(Strategy::Dynamic), vec![]).await;
         for name in ["a", "b"] {
             bench.manners(name, Manners::Refuse);
-            top.add(bench.child_with(rules(name, Shutdown::BrutalKill))).await;
+            top.add(bench.child_with(stopped_by(name, Shutdown::BrutalKill))).await;
         }
         bench.journal().await;
         assert_eq!(top.stop().await, ExitReason::Shutdown);
@@ -119,25 +104,16 @@ fn sup_stop_race() {
 }
 
 #[test]
-fn a_panic_during_the_stop_is_told_and_does_not_hold_it() {
+fn sup_stop_non_shutdown_exit_dynamic() {
     virtual_time(|bench| async move {
-        bench.manners("b", Manners::PanicAtTheEnd);
-        let top = bench.running(SupervisorFlags::default(), bench.workers(&["a", "b"])).await;
+        let top = bench.running(flags(Strategy::Dynamic), vec![]).await;
+        bench.manners("a", Manners::PanicAtTheEnd);
+        for name in ["a", "b"] {
+            top.add(bench.child_with(ChildRules::worker(name))).await;
+        }
         assert_eq!(top.stop().await, ExitReason::Shutdown);
-        assert_eq!(bench.journal().await, "?b -b ?a -a");
         let told: Vec<_> = bench.notices().await.into_iter().map(|told| told.notice).collect();
         let reason = ExitReason::Panic("panicked in stopped()".to_owned());
-        assert_eq!(told, [Notice::ChildFailed { child: "b".into(), reason }]);
-    });
-}
-
-#[test]
-fn a_killed_actor_that_panics_in_stopped_has_ended_all_the_same() {
-    virtual_time(|bench| async move {
-        bench.manners("a", Manners::PanicAtTheEnd);
-        let child = bench.child_with(rules("a", Shutdown::BrutalKill));
-        let top = bench.running(SupervisorFlags::default(), vec![child]).await;
-        assert_eq!(top.stop().await, ExitReason::Shutdown);
-        assert_eq!(bench.journal().await, "-a");
+        assert_eq!(told, [Notice::ChildFailed { child: "a".into(), reason }], "it is told");
     });
 }

@@ -1,14 +1,13 @@
 //! Requests by name, as messages.
 
-use symphony::supervision::core::{AdminError, Done};
-use symphony::supervision::supervisor::{
-    DeleteChild, RestartChild, StartChild, TerminateChild, WhichChildren, draw_tree,
-};
-use symphony::supervision::{ChildRules, ExitReason, Restart, StopActor, SupervisorFlags};
-
 use std::time::Duration;
 
-use crate::bench::{Leave, Manners, Plan, id, settle, virtual_time};
+use symphony::supervision::supervisor::{
+    DeleteChild, RestartChild, TerminateChild, WhichChildren, draw_tree,
+};
+use symphony::supervision::{ChildRules, SupervisorFlags};
+
+use crate::bench::{Plan, id, virtual_time};
 
 #[test]
 fn child_adm() {
@@ -56,35 +55,6 @@ fn sup_start_restart_child_returns_error() {
 }
 
 #[test]
-fn an_added_child_may_be_ignored() {
-    virtual_time(|bench| async move {
-        let top = bench.running(SupervisorFlags::default(), vec![]).await;
-        bench.plan("a", &[Plan::Ignore]);
-        assert_eq!(top.add(bench.worker("a", Restart::Permanent)).await, "Ignored");
-        assert_eq!(top.children().await, "a:stopped");
-    });
-}
-
-#[test]
-fn the_child_added_under_a_name_that_just_became_free_is_the_new_one() {
-    virtual_time(|bench| async move {
-        let children = vec![bench.worker("t", Restart::Temporary)];
-        let top = bench.running(SupervisorFlags::default(), children).await;
-        bench.manners("slow", Manners::ObeyAfter(Duration::from_secs(1)));
-        top.add(bench.worker("slow", Restart::Permanent)).await;
-        // while the supervisor waits for another one, t ends and a new t is offered
-        let slow = top.address.send(TerminateChild(id("slow")));
-        settle().await;
-        bench.address("t").do_send(Leave(None));
-        settle().await;
-        let again = top.address.send(StartChild(bench.worker("t", Restart::Permanent)));
-        assert_eq!(slow.await.expect("a live supervisor"), Ok(Done::Terminated));
-        assert_eq!(again.await.expect("a live supervisor"), Ok(Done::Started));
-        assert_eq!(top.children().await, "slow:stopped t:running");
-    });
-}
-
-#[test]
 fn which_children() {
     virtual_time(|bench| async move {
         let below = bench.supervisor(
@@ -108,19 +78,6 @@ fn which_children() {
 }
 
 #[test]
-fn which_children_answers_while_a_stop_takes_its_time() {
-    virtual_time(|bench| async move {
-        bench.manners("a", Manners::ObeyAfter(Duration::from_secs(3)));
-        let top = bench.running(SupervisorFlags::default(), bench.workers(&["a"])).await;
-        let terminate = top.address.send(TerminateChild(id("a")));
-        settle().await;
-        assert_eq!(top.children().await, "a:stopping");
-        assert_eq!(terminate.await.expect("a live supervisor"), Ok(Done::Terminated));
-        assert_eq!(top.children().await, "a:stopped");
-    });
-}
-
-#[test]
 fn tree() {
     virtual_time(|bench| async move {
         let below = bench.supervisor(
@@ -138,38 +95,5 @@ fn tree() {
         assert_eq!(names, ["a", "below"]);
         assert_eq!(picture.children[1].children[0].name, "leaf");
         assert_eq!(picture.children[1].detail.as_deref(), Some("one_for_one, 1 in 5s"));
-    });
-}
-
-#[test]
-fn ask_to_stopping_supervisor_does_not_deadlock() {
-    virtual_time(|bench| async move {
-        bench.manners("a", Manners::ObeyAfter(Duration::from_secs(3)));
-        let top = bench.running(SupervisorFlags::default(), bench.workers(&["a", "b"])).await;
-        let waiting = top.address.send(TerminateChild(id("a")));
-        settle().await;
-        let queued = top.address.send(TerminateChild(id("b")));
-        top.address.do_send(StopActor);
-        settle().await;
-        let late = top.address.send(RestartChild(id("b")));
-        assert_eq!(late.await.expect("it still answers"), Err(AdminError::Stopping));
-        assert_eq!(queued.await.expect("it still answers"), Err(AdminError::Stopping));
-        assert_eq!(waiting.await.expect("it still answers"), Ok(Done::Terminated));
-        let address = top.address.clone();
-        assert_eq!(top.exit().await, ExitReason::Shutdown);
-        assert!(address.send(WhichChildren).await.is_err(), "gone, and it says so at once");
-    });
-}
-
-#[test]
-fn children_may_be_added_from_another_thread() {
-    virtual_time(|bench| async move {
-        let top = bench.running(SupervisorFlags::default(), vec![]).await;
-        let offer = StartChild(bench.worker("a", Restart::Permanent));
-        let address = top.address.clone();
-        let sender = std::thread::spawn(move || address.do_send(offer));
-        assert!(sender.join().is_ok());
-        settle().await;
-        assert_eq!(top.children().await, "a:running");
     });
 }

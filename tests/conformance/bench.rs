@@ -4,15 +4,17 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, System};
+use actix::{
+    Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, System, WrapFuture,
+};
 use symphony::clock::Clock;
 use symphony::supervision::core::Notice;
 use symphony::supervision::supervisor::{
-    StartChild, SupervisionNotice, WhichChildren, wait_for_exit,
+    ChangeSpecs, CountChildren, StartChild, SupervisionNotice, WhichChildren, wait_for_exit,
 };
 use symphony::supervision::{
-    ChildId, ChildRules, ChildSpec, ExitReason, ExitSlot, Restart, RunningChild, Start, StopActor,
-    Strategy, Supervisor, SupervisorFlags, SupervisorSpec, launch,
+    ChildId, ChildRules, ChildSpec, ExitReason, ExitSlot, Init, Restart, RunningChild, Shutdown,
+    Start, StopActor, Strategy, Supervisor, SupervisorFlags, SupervisorSpec, launch,
 };
 
 /// Runs a test on a clock that moves only when nothing else can, so that what hangs is found at once.
@@ -43,6 +45,7 @@ pub enum Plan {
     RunAfter(Duration),
     Ignore,
     Fail,
+    FailAfter(Duration),
     Panic,
     PanicLater,
     Hang,
@@ -107,6 +110,40 @@ impl Handler<Crash> for Probe {
     }
 }
 
+/// Never does anything again.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Freeze;
+
+impl Handler<Freeze> for Probe {
+    type Result = ();
+
+    fn handle(&mut self, _: Freeze, ctx: &mut Self::Context) {
+        ctx.wait(std::future::pending::<()>().into_actor(self));
+    }
+}
+
+/// Does nothing for so long, and may declare it.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Nap {
+    pub length: Duration,
+    pub declared: bool,
+}
+
+impl Handler<Nap> for Probe {
+    type Result = ();
+
+    fn handle(&mut self, Nap { length, declared }: Nap, ctx: &mut Self::Context) {
+        let section = declared.then(|| self.slot.progress().protect());
+        let nap = async move {
+            tokio::time::sleep(length).await;
+            drop(section);
+        };
+        ctx.wait(nap.into_actor(self));
+    }
+}
+
 /// Ends by itself, with this reason or with none.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -150,6 +187,11 @@ impl Bench {
     /// What happened since the last look, after all that can happen now.
     pub async fn journal(&self) -> String {
         settle().await;
+        std::mem::take(&mut self.table().journal).join(" ")
+    }
+
+    /// What happened since the last look, by now: for a supervisor that never rests.
+    pub fn journal_now(&self) -> String {
         std::mem::take(&mut self.table().journal).join(" ")
     }
 
@@ -227,6 +269,10 @@ impl Bench {
                     }
                     Plan::Ignore => Ok(Start::Ignore),
                     Plan::Fail => Err("no luck".to_owned()),
+                    Plan::FailAfter(delay) => {
+                        tokio::time::sleep(delay).await;
+                        Err("no luck".to_owned())
+                    }
                     Plan::PanicLater => {
                         settle().await;
                         panic!("panicked in the future of the factory")
@@ -273,13 +319,25 @@ impl Bench {
     ) -> ChildSpec {
         let bench = self.clone();
         let name = rules.id.to_string();
-        ChildSpec::new(rules, move || {
-            let spec = bench.spec(&name, flags, children(&bench));
-            async move {
-                let (_, child) = Supervisor::start(spec).await?;
-                Ok(Start::Running(child))
-            }
+        ChildSpec::supervisor(rules, move || match bench.next_plan(&name) {
+            Plan::Ignore => Ok(Init::Ignore),
+            Plan::Fail => Err("no luck".to_owned()),
+            _ => Ok(Init::Supervisor(bench.spec(&name, flags, children(&bench)))),
         })
+    }
+
+    /// `a` beside a supervisor that gives up at the first failure of `x` or `y`.
+    pub async fn two_levels(&self, restart: Restart, above: SupervisorFlags) -> Top {
+        let rules = ChildRules { restart, ..ChildRules::supervisor("below") };
+        let below = self.supervisor(rules, fragile(), |bench| bench.workers(&["x", "y"]));
+        let mut children = self.workers(&["a"]);
+        children.push(below);
+        self.running(above, children).await
+    }
+
+    /// A child whose end may count for its supervisor's.
+    pub fn significant(&self, name: &str, restart: Restart) -> ChildSpec {
+        self.child_with(ChildRules { restart, significant: true, ..ChildRules::worker(name) })
     }
 
     /// Starts the supervisor at the top.
@@ -361,12 +419,32 @@ impl Top {
     pub async fn add(&self, child: ChildSpec) -> String {
         self.ask(StartChild(child)).await
     }
+
+    pub async fn change(&self, flags: SupervisorFlags, children: Vec<ChildSpec>) -> String {
+        self.ask(ChangeSpecs { flags, children }).await
+    }
+
+    /// Specs, active, supervisors, workers.
+    pub async fn counts(&self) -> [usize; 4] {
+        let counts = self.address.send(CountChildren).await.expect("a live supervisor");
+        [counts.specs, counts.active, counts.supervisors, counts.workers]
+    }
 }
 
 pub use symphony::supervision::core::AdminError;
 
+/// A permanent worker that is stopped like this.
+pub fn stopped_by(name: &str, shutdown: Shutdown) -> ChildRules {
+    ChildRules { shutdown, ..ChildRules::worker(name) }
+}
+
 pub fn flags(strategy: Strategy) -> SupervisorFlags {
     SupervisorFlags { strategy, ..SupervisorFlags::default() }
+}
+
+/// Gives up at the first failure.
+pub fn fragile() -> SupervisorFlags {
+    SupervisorFlags { intensity: 0, ..SupervisorFlags::default() }
 }
 
 /// one_for_one with room for many restarts.

@@ -8,16 +8,6 @@ use tokio::time::Instant;
 use crate::bench::{Plan, flags, settle, virtual_time};
 
 #[test]
-fn sup_start_normal() {
-    virtual_time(|bench| async move {
-        let top = bench.start(flags(Strategy::OneForOne), bench.workers(&["a", "b", "c"])).await;
-        let top = top.expect("it starts");
-        assert_eq!(bench.journal().await, "+a +b +c");
-        assert_eq!(top.children().await, "a:running b:running c:running");
-    });
-}
-
-#[test]
 fn children_start_one_after_another() {
     virtual_time(|bench| async move {
         bench.plan("a", &[Plan::RunAfter(Duration::from_secs(2))]);
@@ -25,56 +15,6 @@ fn children_start_one_after_another() {
         let begun = Instant::now();
         bench.running(flags(Strategy::OneForOne), bench.workers(&["a", "b"])).await;
         assert!(begun.elapsed() >= Duration::from_secs(5), "{:?}", begun.elapsed());
-    });
-}
-
-#[test]
-fn sup_start_ignore_child() {
-    virtual_time(|bench| async move {
-        bench.plan("b", &[Plan::Ignore]);
-        let top = bench.start(flags(Strategy::OneForOne), bench.workers(&["a", "b", "c"])).await;
-        let top = top.expect("ignore is a success");
-        assert_eq!(bench.journal().await, "+a +c");
-        assert_eq!(top.children().await, "a:running b:stopped c:running");
-    });
-}
-
-#[test]
-fn sup_start_fail() {
-    virtual_time(|bench| async move {
-        bench.plan("c", &[Plan::Fail]);
-        let children = bench.workers(&["a", "b", "c", "d"]);
-        let error = bench.start(flags(Strategy::OneForOne), children).await.err();
-        assert_eq!(error.as_deref(), Some("child c failed to start: no luck"));
-        assert_eq!(bench.journal().await, "+a +b ?b -b ?a -a");
-    });
-}
-
-#[test]
-fn sup_start_error_return() {
-    for (plan, text) in [
-        (Plan::Panic, "child b failed to start: panicked: panicked in the factory"),
-        (
-            Plan::PanicLater,
-            "child b failed to start: panicked: panicked in the future of the factory",
-        ),
-    ] {
-        virtual_time(|bench| async move {
-            bench.plan("b", &[plan]);
-            let error = bench.start(flags(Strategy::OneForOne), bench.workers(&["a", "b"])).await;
-            assert_eq!(error.err().as_deref(), Some(text));
-            assert_eq!(bench.journal().await, "+a ?a -a");
-        });
-    }
-}
-
-#[test]
-fn sup_start_map_faulty_specs() {
-    virtual_time(|bench| async move {
-        let twice = bench.workers(&["a", "a"]);
-        let error = bench.start(flags(Strategy::OneForOne), twice).await.err();
-        assert_eq!(error.as_deref(), Some("child id a stands twice"));
-        assert_eq!(bench.journal().await, "", "nothing is started");
     });
 }
 

@@ -1,8 +1,9 @@
 //! one_for_all and rest_for_one with real actors.
 
+use symphony::supervision::supervisor::{DeleteChild, RestartChild, TerminateChild};
 use symphony::supervision::{ExitReason, Restart, Strategy, SupervisorFlags};
 
-use crate::bench::{Crash, Plan, flags, virtual_time};
+use crate::bench::{Crash, Plan, flags, id, patient, virtual_time};
 
 fn roomy(strategy: Strategy) -> SupervisorFlags {
     SupervisorFlags { intensity: 10, ..flags(strategy) }
@@ -89,14 +90,32 @@ fn temporary_bystander() {
 }
 
 #[test]
-fn members_that_crash_together_are_restarted_once() {
+fn hanging_restart_loop_rest_for_one() {
     virtual_time(|bench| async move {
-        // a second restart would be one too many
-        let top = bench.running(flags(Strategy::OneForAll), bench.workers(&["a", "b", "c"])).await;
-        for child in ["a", "b", "c"] {
-            bench.address(child).do_send(Crash);
+        let flags = SupervisorFlags { strategy: Strategy::RestForOne, ..patient() };
+        let top = bench.running(flags, bench.workers(&["a", "b", "c"])).await;
+        bench.always("b", Plan::Fail);
+        bench.address("b").do_send(Crash);
+        while top.children().await.contains("b:running") {
+            tokio::task::yield_now().await;
         }
-        assert_eq!(bench.journal().await, "-a -b -c +a +b +c");
-        assert_eq!(top.children().await, "a:running b:running c:running");
+        assert!(top.children().await.ends_with(" c:stopped"), "c waits for b");
+        assert_eq!(top.counts().await, [3, 1, 0, 3]);
+        let b = bench.worker("b", Restart::Permanent);
+        assert_eq!(top.add(b).await, "already present");
+        assert_eq!(top.ask(RestartChild(id("b"))).await, "restarting");
+        assert_eq!(top.ask(DeleteChild(id("b"))).await, "restarting");
+        assert_eq!(top.ask(TerminateChild(id("b"))).await, "Terminated");
+        assert_eq!(top.children().await, "a:running b:stopped c:stopped");
+        bench.always("b", Plan::Run);
+        assert_eq!(top.ask(RestartChild(id("b"))).await, "Started");
+        bench.always("b", Plan::Fail);
+        bench.address("b").do_send(Crash);
+        while top.children().await.contains("b:running") {
+            tokio::task::yield_now().await;
+        }
+        bench.journal_now();
+        assert_eq!(top.stop().await, ExitReason::Shutdown);
+        assert_eq!(bench.journal().await, "?a -a");
     });
 }

@@ -1,14 +1,20 @@
-//! What holds after any sequence of events: a world of starts, exits and requests plays at random with the core.
+//! The core of a supervisor: a world of starts, exits, requests and changes of specs plays at random with it.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::{
-    Just, ProptestConfig, Strategy as Generator, any, prop, prop_assert, prop_oneof, proptest,
+    Just, ProptestConfig, Strategy as Generator, any, prop, prop_assert, prop_assert_eq,
+    prop_oneof, proptest,
 };
-
-use super::*;
-use crate::supervision::spec::Strategy;
+use symphony::clock::Moment;
+use symphony::supervision::core::{AdminError, Core, Effect, Epoch, Event, Notice, Ticket};
+use symphony::supervision::spec::check_child;
+use symphony::supervision::window::RestartWindow;
+use symphony::supervision::{
+    AutoShutdown, ChildId, ChildRules, ExitReason, Restart, Strategy, SupervisorFlags,
+};
 
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 
@@ -23,6 +29,10 @@ enum Move {
     Terminate(ChildId),
     Restart(ChildId),
     Delete(ChildId),
+    /// New flags (the strategy is put right) and children.
+    Change(SupervisorFlags, Vec<ChildRules>),
+    /// A watcher's verdict on a live child.
+    Wedge(usize),
     Advance(u64),
     Stop,
 }
@@ -46,6 +56,10 @@ struct World {
     retries: Vec<ChildId>,
     factories: HashSet<ChildId>,
     open: HashSet<Ticket>,
+    /// Requests that change specs.
+    changes: HashSet<Ticket>,
+    /// Who was killed because it was wedged.
+    killed: HashSet<Epoch>,
     last_ticket: Ticket,
     start_times: HashMap<Epoch, Moment>,
     restarts: Vec<(ChildId, Moment)>,
@@ -68,6 +82,8 @@ impl World {
             retries: Vec::new(),
             factories,
             open: HashSet::new(),
+            changes: HashSet::new(),
+            killed: HashSet::new(),
             last_ticket: 0,
             start_times: HashMap::new(),
             restarts: Vec::new(),
@@ -119,7 +135,12 @@ impl World {
             Effect::RetryLater(child) => self.retries.push(child),
             Effect::Adopt(ticket, child) => {
                 assert!(self.open.contains(&ticket));
-                assert!(self.factories.insert(child), "a factory would be lost");
+                let fresh = self.factories.insert(child);
+                assert!(fresh || self.changes.contains(&ticket), "a factory would be lost");
+            }
+            Effect::Kill(child, epoch, _) => {
+                assert!(self.live.contains(&(epoch, child)), "it is dead already");
+                self.killed.insert(epoch);
             }
             Effect::Forget(child) => assert!(self.factories.remove(&child)),
             Effect::Answer(ticket, _) => {
@@ -132,7 +153,8 @@ impl World {
                 self.restarts.push((child, self.start_times[&epoch]));
             }
             Effect::Notify(Notice::GaveUp { .. }) => self.ending = true,
-            Effect::Notify(Notice::ChildFailed { .. }) | Effect::AllStarted => {}
+            Effect::Notify(Notice::ChildFailed { .. } | Notice::ChildWedged { .. })
+            | Effect::AllStarted => {}
             Effect::Finish(_) => {
                 assert!(self.live.is_empty() && self.starting.is_empty(), "somebody is left");
                 self.ending = true;
@@ -213,9 +235,30 @@ impl World {
                 let ticket = self.ticket();
                 self.tell(Event::DeleteChild(ticket, child));
             }
+            Move::Change(flags, children) => self.change(flags, children),
+            Move::Wedge(nth) if !self.live.is_empty() => {
+                let epoch = self.live[nth % self.live.len()].0;
+                self.tell(Event::Wedged(epoch, Duration::from_secs(3)));
+            }
+            Move::Wedge(_) => {}
             Move::Advance(ms) => self.now = self.now + Duration::from_millis(ms),
             Move::Stop => self.tell(Event::Stop),
         }
+    }
+
+    fn change(&mut self, flags: SupervisorFlags, mut children: Vec<ChildRules>) {
+        let strategy = self.core.flags().strategy;
+        // the one thing that may not change; what is legal besides is tried, too
+        let dynamic = strategy == Strategy::Dynamic;
+        let legal = dynamic == (flags.strategy == Strategy::Dynamic);
+        let flags =
+            SupervisorFlags { strategy: if legal { flags.strategy } else { strategy }, ..flags };
+        for rules in &mut children {
+            rules.significant &= check_child(&flags, rules).is_ok();
+        }
+        let ticket = self.ticket();
+        self.changes.insert(ticket);
+        self.tell(Event::ChangeSpecs(ticket, flags, children));
     }
 
     /// Lets happen what must happen by itself: starts end, those who were asked to stop do, retries arrive.
@@ -226,6 +269,10 @@ impl World {
                 let broken_off = self.cancelled.contains(&self.starting[0].0);
                 let outcome = if broken_off { Outcome::Fails } else { Outcome::Runs };
                 self.finish_start(0, outcome);
+            } else if let Some(index) =
+                self.live.iter().position(|(epoch, _)| self.killed.contains(epoch))
+            {
+                self.exit(index, ExitReason::Wedged(Duration::from_secs(3)));
             } else if let Some(index) =
                 self.live.iter().position(|(epoch, _)| self.stopping.contains(epoch))
             {
@@ -277,6 +324,8 @@ fn moves(flags: SupervisorFlags) -> impl Generator<Value = Move> {
         3 => names().prop_map(Move::Terminate),
         2 => names().prop_map(Move::Restart),
         2 => names().prop_map(Move::Delete),
+        1 => (all_flags(), children(flags)).prop_map(|(flags, children)| Move::Change(flags, children)),
+        1 => any::<usize>().prop_map(Move::Wedge),
         6 => (0u64..60).prop_map(Move::Advance),
     ]
 }
@@ -307,13 +356,14 @@ fn all_flags() -> impl Generator<Value = SupervisorFlags> {
 
 /// A supervisor, its first children, and what happens to it.
 fn games() -> impl Generator<Value = (SupervisorFlags, Vec<ChildRules>, Vec<Move>)> {
-    all_flags().prop_flat_map(|flags| {
-        let children = vec(rules(flags), 0..5).prop_map(|mut children| {
-            let mut seen = HashSet::new();
-            children.retain(|rules| seen.insert(rules.id.clone()));
-            children
-        });
-        (Just(flags), children, vec(moves(flags), 0..120))
+    all_flags().prop_flat_map(|flags| (Just(flags), children(flags), vec(moves(flags), 0..120)))
+}
+
+fn children(flags: SupervisorFlags) -> impl Generator<Value = Vec<ChildRules>> {
+    vec(rules(flags), 0..5).prop_map(|mut children| {
+        let mut seen = HashSet::new();
+        children.retain(|rules| seen.insert(rules.id.clone()));
+        children
     })
 }
 
@@ -370,7 +420,11 @@ proptest! {
     fn restarts_in_any_window_stay_within_the_intensity((flags, children, moves) in games()) {
         let mut world = World::new(flags, children);
         for next in moves {
-            world.play(next);
+            world.play(match next {
+                // one window to look at, whatever becomes of the children
+                Move::Change(_, children) => Move::Change(flags, children),
+                next => next,
+            });
         }
         let alone = matches!(flags.strategy, Strategy::OneForOne | Strategy::Dynamic);
         // a group takes its time, so the last start of one restart and the first of the next may come close
@@ -383,6 +437,34 @@ proptest! {
                 .filter(|(_, at)| at >= from && at.since(*from) <= flags.period)
                 .count();
             prop_assert!(count <= limit, "{count} restarts of {child} in one window");
+        }
+    }
+
+    /// What the window allows at a moment it also allows later; and it never holds more than its limit.
+    #[test]
+    fn the_window_is_monotone_in_time(
+        limit in 0u32..6,
+        period in 1u64..50,
+        gaps in vec(0u64..30, 0..60),
+        later in 0u64..100,
+    ) {
+        let period = Duration::from_millis(period);
+        let mut window = RestartWindow::new(limit, period);
+        let mut now = Moment::default();
+        let mut admitted = Vec::new();
+        for gap in gaps {
+            now = now + Duration::from_millis(gap);
+            let mut at_a_later_time = window.clone();
+            let allowed = window.admit(now);
+            let later = at_a_later_time.admit(now + Duration::from_millis(later));
+            prop_assert!(later || !allowed, "allowed at {now} and not later");
+            if allowed {
+                admitted.push(now);
+            }
+            let inside = admitted.iter().filter(|at| now.since(**at) <= period).count();
+            prop_assert!(inside <= limit as usize);
+            prop_assert_eq!(window.count(now), inside);
+            prop_assert!(allowed || inside == limit as usize, "refused without need");
         }
     }
 }

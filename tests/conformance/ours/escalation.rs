@@ -5,40 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use symphony::supervision::{
-    ChildRules, ChildSpec, ExitReason, Restart, Shutdown, Start, StopActor, Strategy,
-    SupervisorFlags,
+    ChildRules, ChildSpec, ExitReason, Restart, Start, StopActor, Strategy, SupervisorFlags,
 };
 
-use crate::bench::{Bench, Plan, Top, flags, settle, virtual_time};
-
-fn fragile() -> SupervisorFlags {
-    SupervisorFlags { intensity: 0, ..SupervisorFlags::default() }
-}
-
-/// `a` beside a supervisor that gives up at the first failure of `x` or `y`.
-async fn two_levels(bench: &Bench, restart: Restart, above: SupervisorFlags) -> Top {
-    let rules = ChildRules { restart, ..ChildRules::supervisor("below") };
-    let below = bench.supervisor(rules, fragile(), |bench| bench.workers(&["x", "y"]));
-    let mut children = bench.workers(&["a"]);
-    children.push(below);
-    bench.running(above, children).await
-}
-
-#[test]
-fn one_for_one_escalation() {
-    virtual_time(|bench| async move {
-        let top = two_levels(&bench, Restart::Permanent, SupervisorFlags::default()).await;
-        bench.crash("x").await;
-        assert_eq!(bench.journal().await, "-x ?y -y +x +y", "a permanent one is started again");
-        assert_eq!(bench.gave_up().await, ["below"]);
-        assert_eq!(top.children().await, "a:running below:running");
-    });
-}
+use crate::bench::{Plan, flags, settle, virtual_time};
 
 #[test]
 fn a_transient_supervisor_that_gave_up_stays_down() {
     virtual_time(|bench| async move {
-        let top = two_levels(&bench, Restart::Transient, SupervisorFlags::default()).await;
+        let top = bench.two_levels(Restart::Transient, SupervisorFlags::default()).await;
         bench.crash("x").await;
         assert_eq!(bench.journal().await, "-x ?y -y");
         assert_eq!(top.children().await, "a:running below:stopped");
@@ -48,7 +23,7 @@ fn a_transient_supervisor_that_gave_up_stays_down() {
 #[test]
 fn the_failure_goes_up_to_the_top() {
     virtual_time(|bench| async move {
-        let top = two_levels(&bench, Restart::Permanent, SupervisorFlags::default()).await;
+        let top = bench.two_levels(Restart::Permanent, SupervisorFlags::default()).await;
         bench.crash("x").await;
         bench.journal().await;
         bench.crash("y").await;
@@ -61,7 +36,7 @@ fn the_failure_goes_up_to_the_top() {
 #[test]
 fn a_supervisor_that_gave_up_takes_its_siblings_along_where_the_strategy_says_so() {
     virtual_time(|bench| async move {
-        let top = two_levels(&bench, Restart::Permanent, flags(Strategy::OneForAll)).await;
+        let top = bench.two_levels(Restart::Permanent, flags(Strategy::OneForAll)).await;
         bench.crash("x").await;
         assert_eq!(bench.journal().await, "-x ?y -y ?a -a +a +x +y");
         assert_eq!(top.children().await, "a:running below:running");
@@ -72,7 +47,7 @@ fn a_supervisor_that_gave_up_takes_its_siblings_along_where_the_strategy_says_so
 fn a_supervisor_whose_restart_fails_is_tried_again() {
     virtual_time(|bench| async move {
         let above = SupervisorFlags { intensity: 5, ..SupervisorFlags::default() };
-        let top = two_levels(&bench, Restart::Permanent, above).await;
+        let top = bench.two_levels(Restart::Permanent, above).await;
         bench.plan("y", &[Plan::Fail]);
         bench.crash("x").await;
         assert_eq!(bench.journal().await, "-x ?y -y +x ?x -x +x +y");
@@ -83,31 +58,16 @@ fn a_supervisor_whose_restart_fails_is_tried_again() {
 #[test]
 fn the_tree_stops_from_its_leaves_in_reverse() {
     virtual_time(|bench| async move {
-        let top = two_levels(&bench, Restart::Permanent, SupervisorFlags::default()).await;
+        let top = bench.two_levels(Restart::Permanent, SupervisorFlags::default()).await;
         assert_eq!(top.stop().await, ExitReason::Shutdown);
         assert_eq!(bench.journal().await, "?y -y ?x -x ?a -a");
     });
 }
 
 #[test]
-fn kill_supervisor() {
-    virtual_time(|bench| async move {
-        let rules =
-            ChildRules { shutdown: Shutdown::BrutalKill, ..ChildRules::supervisor("below") };
-        let below = bench.supervisor(rules, fragile(), |bench| bench.workers(&["x", "y"]));
-        let top = bench.running(SupervisorFlags::default(), vec![below]).await;
-        assert_eq!(top.stop().await, ExitReason::Shutdown);
-        // the bench still holds their addresses; they end nevertheless
-        let journal = bench.journal().await;
-        assert!(journal.contains("-x") && journal.contains("-y"), "{journal}");
-        assert!(!journal.contains('?'), "nobody was asked: {journal}");
-    });
-}
-
-#[test]
 fn a_tree_that_nobody_watches_any_more_ends() {
     virtual_time(|bench| async move {
-        let top = two_levels(&bench, Restart::Permanent, SupervisorFlags::default()).await;
+        let top = bench.two_levels(Restart::Permanent, SupervisorFlags::default()).await;
         top.kill();
         let journal = bench.journal().await;
         let mut ended: Vec<_> = journal.split(' ').collect();
@@ -136,7 +96,7 @@ fn a_supervisor_killed_before_its_first_turn_starts_nobody() {
 #[test]
 fn a_second_stop_changes_nothing() {
     virtual_time(|bench| async move {
-        let top = two_levels(&bench, Restart::Permanent, SupervisorFlags::default()).await;
+        let top = bench.two_levels(Restart::Permanent, SupervisorFlags::default()).await;
         top.address.do_send(StopActor);
         assert_eq!(top.stop().await, ExitReason::Shutdown);
         assert_eq!(bench.journal().await, "?y -y ?x -x ?a -a");
