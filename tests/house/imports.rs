@@ -127,6 +127,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
+    // doors for random input
+    ("fuzzing", &["gateway::zmq::fuzzing", "limits", "probe::zmtp", "settings"]),
     ("main", &[]),
     ("lib", &[]),
 ];
