@@ -22,15 +22,16 @@ use crate::gateway::doors::{Control, ControlHandle};
 use crate::instance::desk::{Autostart, ModelDesk, UseModels};
 use crate::instance::preflight;
 use crate::launcher::Launcher;
-use crate::launcher::local::{LocalLauncher, LocalOptions};
+use crate::launcher::local::{LocalLauncher, LocalOptions, cgroup_obstacle};
 use crate::limits;
 use crate::probe::Prober;
 use crate::probe::local::LocalProber;
 use crate::registry::{Registry, UseCatalogue};
 use crate::root::wiring::{Place, Wiring};
-use crate::root::{self, picture, relay, shutdown};
+use crate::root::{self, panics, picture, relay, shutdown};
 use crate::settings::diff::{ReloadOutcome, diff};
 use crate::settings::model::{ServiceSettings, Settings};
+use crate::settings::policy::CgroupChoice;
 use crate::supervision::supervisor::wait_for_exit;
 use crate::supervision::tree::TreeNode;
 use crate::supervision::watchdog::Watchdog;
@@ -47,8 +48,12 @@ pub struct ServeOptions {
     pub loader: Option<SettingsLoader>,
     /// Called once, when both sockets are bound and the tree is whole.
     pub on_ready: Option<Box<dyn FnOnce() + Send>>,
+    /// Let a manager make parts of the service panic, for `symphony chaos`. Every such panic is mended as any other.
+    pub allow_chaos: bool,
     /// Set when a stop was asked for before [`serve`] could listen for signals: then nothing is started.
     pub stop_asked: Option<Arc<AtomicBool>>,
+    /// The running program is `symphony`, and so its own helper for cgroups. Without it they need `service.symphony_binary`.
+    pub is_symphony_program: bool,
 }
 
 /// Why the service ended with an error.
@@ -82,7 +87,8 @@ pub fn serve(settings: Settings, options: ServeOptions) -> Result<(), ServeError
 /// What would make the start of a model fail by these settings: programs, scripts and files that are not there. Starts
 /// nothing; may wait for a slow disk.
 pub fn start_warnings(settings: &Settings) -> Vec<String> {
-    preflight::warnings(settings)
+    let cgroup = cgroup_obstacle(&settings.service.cgroup);
+    preflight::warnings(settings).into_iter().chain(cgroup).collect()
 }
 
 /// A running service inside an actix system.
@@ -104,7 +110,9 @@ impl Service {
     pub async fn start(settings: Settings, options: ServeOptions) -> Result<Self, ServeError> {
         let startup = |error: std::io::Error| ServeError::Startup(error.to_string());
         prepare_folders(&settings).map_err(ServeError::Startup)?;
-        let launcher = LocalLauncher::start(LocalOptions::default()).map_err(startup)?;
+        let launcher_options =
+            LocalOptions { cgroup: cgroup(&settings, &options), ..LocalOptions::default() };
+        let launcher = LocalLauncher::start(launcher_options).map_err(startup)?;
         let prober = LocalProber::start().map_err(startup)?;
         Self::assemble(settings, options, Arc::new(launcher), Arc::new(prober), true).await
     }
@@ -139,6 +147,7 @@ impl Service {
             launcher,
             prober,
             control,
+            allow_chaos: options.allow_chaos,
             open_sockets: Default::default(),
             last_event: Arc::default(),
             table: Place::default(),
@@ -245,6 +254,10 @@ impl Service {
                             let _ = answer.send(picture::draw(root, &wiring).await);
                         });
                     }
+                    Control::Panic(part, answer) => {
+                        let wiring = self.wiring.clone();
+                        actix_rt::spawn(panics::make(part, wiring, answer));
+                    }
                 },
             }
         }
@@ -348,6 +361,12 @@ async fn end_outside(wiring: &Wiring) {
     {
         tracing::debug!(folder = %runtime_dir.display(), %error, "runtime folder kept");
     }
+}
+
+/// Cgroups are entered by way of the exec shim: without one that is known, backends are started as they always were.
+fn cgroup(settings: &Settings, options: &ServeOptions) -> CgroupChoice {
+    let has_shim = options.is_symphony_program || settings.service.symphony_binary.is_some();
+    if has_shim { settings.service.cgroup.clone() } else { CgroupChoice::Off }
 }
 
 fn prepare_folders(settings: &Settings) -> Result<(), String> {

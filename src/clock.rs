@@ -38,6 +38,13 @@ impl Add<Duration> for Moment {
     }
 }
 
+impl Sub<Duration> for Moment {
+    type Output = Moment;
+    fn sub(self, span: Duration) -> Moment {
+        Moment(self.0.saturating_sub(span))
+    }
+}
+
 impl Sub<Moment> for Moment {
     type Output = Duration;
     fn sub(self, earlier: Moment) -> Duration {

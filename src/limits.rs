@@ -131,6 +131,9 @@ pub const OUTPUT_LINES_PER_SECOND: usize = 200;
 pub const SAMPLED_DESCENDANTS: usize = 64;
 /// Reports kept for an instance whose actor is just being replaced.
 pub const UNCLAIMED_REPORTS: usize = 16;
+/// Moments of a health interval at which questions are asked: at the default of 5 s the service wakes 20 times a second for
+/// them, however many instances there are.
+pub const HEALTH_BEATS: u32 = 100;
 /// A loading process is looked at for progress (output, CPU time) at most this often; a silent one whose CPU time was
 /// measured once is measured again after it.
 pub const PROGRESS_MIN: Duration = Duration::from_secs(1);
@@ -220,6 +223,12 @@ pub const OUTPUT_ORDERS: usize = 64;
 pub const ORPHANS_EVERY: Duration = Duration::from_millis(20);
 /// How long an ended group is looked at for orphans; a KILL takes milliseconds.
 pub const ORPHANS_FOR: Duration = Duration::from_secs(10);
+/// How long the cgroup of a gone backend is emptied and tried to be removed; who is left in it was killed, which takes
+/// milliseconds unless the kernel holds a process.
+pub const CGROUP_LEAVES_FOR: Duration = Duration::from_secs(60);
+/// CPU seconds between a backend's limit, where it gets SIGXCPU, and its KILL: time to put things in order. Most programs end at
+/// once, and by a signal that names the limit.
+pub const CPU_TIME_GRACE: u64 = 5;
 /// How long a dropped launcher may take to kill and reap what is left.
 pub const LAUNCHER_END: Duration = Duration::from_secs(5);
 /// Time beyond its limit that the end of the launcher waits for its threads to notice.
@@ -272,3 +281,5 @@ pub const CHAOS_DISRUPTION: Duration = Duration::from_secs(3);
 pub const CHAOS_MEMORY_PERCENT: u64 = 5;
 /// And this much on top: the ring of [`EVENT_RING`] events fills up (2 MiB), and short runs start from a small service.
 pub const CHAOS_MEMORY_SLACK: u64 = 4 * 1024 * 1024;
+/// The answer to the wish that a gateway panics goes out through that gateway: a thread's turn takes microseconds.
+pub const CHAOS_ANSWER_LEAVES: Duration = Duration::from_millis(20);

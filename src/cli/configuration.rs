@@ -21,6 +21,9 @@ pub struct ServiceFlags {
     /// Log lines as text or json
     #[arg(long, value_name = "FORM")]
     pub log_format: Option<LogForm>,
+    /// Let `symphony chaos` make parts of this service panic
+    #[arg(long)]
+    pub allow_chaos: bool,
 }
 
 /// Which configuration is asked for.
@@ -59,7 +62,8 @@ pub fn checked(request: &Request) -> Result<Effective, CliError> {
 }
 
 fn read(request: &Request) -> Result<Loaded, CliError> {
-    let ServiceFlags { backend_path, log_level, log_format } = request.flags.clone();
+    let ServiceFlags { backend_path, log_level, log_format, allow_chaos: _ } =
+        request.flags.clone();
     let overrides =
         Overrides { config: request.config.clone(), backend_path, log_level, log_format };
     let sources = Sources::from_process(overrides).map_err(|error| {

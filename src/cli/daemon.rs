@@ -129,6 +129,9 @@ fn spawn(request: &Request, log_path: &Path, log: File) -> io::Result<Child> {
     if let Some(form) = request.flags.log_format {
         command.arg("--log-format").arg(form.to_string());
     }
+    if request.flags.allow_chaos {
+        command.arg("--allow-chaos");
+    }
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     command.spawn()
 }

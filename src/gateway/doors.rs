@@ -47,6 +47,8 @@ pub struct ServiceFacts {
     pub client_endpoint: String,
     /// As configured.
     pub cli_endpoint: String,
+    /// Whether the service was started to be tried by `chaos`: then parts of it may be made to panic.
+    pub allow_chaos: bool,
 }
 
 /// A wish that concerns the whole service.
@@ -58,6 +60,17 @@ pub enum Control {
     Reload(oneshot::Sender<Result<ReloadOutcome, String>>),
     /// The supervision tree as it stands.
     Tree(oneshot::Sender<TreeNode>),
+    /// Make a part of the service panic.
+    Panic(Part, oneshot::Sender<Result<(), String>>),
+}
+
+/// A part of the service that may be made to panic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// The actor of this model.
+    Instance(String),
+    /// A part of the tree, or the prober, by its name.
+    Named(String),
 }
 
 /// The way to the service's main loop. Bounded: wishes of this kind are rare, and a flood of them is refused.
@@ -97,6 +110,16 @@ impl ControlHandle {
         let (answer, wait) = oneshot::channel();
         self.0.try_send(Control::Tree(answer)).map_err(|_| BUSY.to_owned())?;
         wait.await.map_err(|_| BUSY.to_owned())
+    }
+
+    /// Makes a part of the service panic.
+    ///
+    /// # Errors
+    /// When the service was not started for that, there is no such part, or the service is too busy or going down.
+    pub async fn panic(&self, part: Part) -> Result<(), String> {
+        let (answer, wait) = oneshot::channel();
+        self.0.try_send(Control::Panic(part, answer)).map_err(|_| BUSY.to_owned())?;
+        wait.await.unwrap_or_else(|_| Err(BUSY.to_owned()))
     }
 }
 

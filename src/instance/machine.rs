@@ -353,6 +353,7 @@ impl Machine {
         if self.policies.health.check != HealthCheck::None {
             // the first question comes at a random point of the interval, so that many instances spread their load
             let first = now + self.policies.health.every.mul_f64(self.spread.f64().max(0.1));
+            let first = self.on_the_beat(first);
             let planned = self.timers.entry(Timer::Health).or_insert(first);
             *planned = first.min(*planned);
         }

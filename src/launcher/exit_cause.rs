@@ -6,10 +6,10 @@ use super::{ExitStatus, SHIM_FAILED, SHIM_PREFIX};
 use crate::settings::policy::ResourceLimits;
 use crate::settings::quantity::{format_duration, format_size};
 
-/// KILL and XCPU: what the kernel sends at the limit of CPU time.
-const CPU_LIMIT_SIGNALS: [i32; 2] = [9, 24];
-/// The kernel tells CPU times in hundredths of a second, user and system apart, each rounded down.
-const CPU_TIME_GRAIN: Duration = Duration::from_millis(50);
+/// SIGXCPU: nothing but the limit of CPU time sends it.
+const CPU_LIMIT_REACHED: i32 = 24;
+/// SIGKILL: what a program gets that goes on beyond its limit of CPU time, and for many other reasons.
+const KILLED: i32 = 9;
 /// An address space of this share of its limit is said to be near it.
 const NEAR: f64 = 0.95;
 
@@ -83,8 +83,8 @@ pub fn exit_cause(
         return Some(ExitCause::Limit(format!("memory limit {}", format_size(memory))));
     }
     if let Some(cpu_time) = limits.cpu_time
-        && matches!(status, ExitStatus::Signal { number, .. } if CPU_LIMIT_SIGNALS.contains(&number))
-        && facts.cpu_time + CPU_TIME_GRAIN >= cpu_time
+        && let ExitStatus::Signal { number, .. } = status
+        && (number == CPU_LIMIT_REACHED || (number == KILLED && facts.cpu_time >= cpu_time))
     {
         return Some(ExitCause::Limit(format!("cpu time limit {}", format_duration(cpu_time))));
     }
@@ -180,8 +180,8 @@ mod tests {
             |millis| ExitFacts { cpu_time: Duration::from_millis(millis), ..ExitFacts::default() };
         let limit = Some(ExitCause::Limit("cpu time limit 1m".into()));
         let signal = |number| ExitStatus::Signal { number, core_dumped: false };
-        assert_eq!(cause(KILLED, used(59_980), ""), limit);
-        assert_eq!(cause(signal(24), used(60_010), ""), limit);
+        assert_eq!(cause(KILLED, used(60_000), ""), limit, "it went on and was killed");
+        assert_eq!(cause(signal(24), used(59_000), ""), limit, "the kernel counts in its own way");
         assert_eq!(cause(KILLED, used(59_000), ""), None, "somebody else killed it");
         assert_eq!(cause(signal(15), used(60_010), ""), None);
     }

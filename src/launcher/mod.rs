@@ -4,9 +4,10 @@
 //! It knows programs, signals and files; it does not know what a model speaks.
 //!
 //! - [`local`] runs processes of this machine; [`scripted`] is its fake for tests in virtual time
-//! - [`exit_cause`] says which limit ended a process
+//! - [`account`] is the user that a backend runs as, [`exit_cause`] says which limit ended a process
 //! - [`table`] is the actor, [`table_messages`] what it may be asked, [`admission`] which spawn may go out now
 
+pub mod account;
 pub mod admission;
 pub mod exit_cause;
 pub mod local;

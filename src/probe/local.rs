@@ -102,6 +102,10 @@ impl Prober for LocalProber {
         self.order(Order::TellCrashes(to));
     }
 
+    fn crash_for_test(&self) {
+        Self::crash_for_test(self);
+    }
+
     fn end(&self) {
         let (ended, end) = blocking::channel();
         if self.order(Order::End(ended)) && end.recv_timeout(limits::PROBER_END).is_err() {

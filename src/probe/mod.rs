@@ -50,6 +50,9 @@ pub trait Prober: Send + Sync {
     fn forget(&self, key: &ProcessKey);
     /// Tells of every crash of the prober itself from now on; one that has no thread of its own has none to tell.
     fn tell_crashes(&self, _to: Recipient<ProberCrashed>) {}
+    /// Makes the prober panic, to see that nothing comes of it; one that has no thread of its own takes no notice.
+    #[doc(hidden)]
+    fn crash_for_test(&self) {}
     /// Ends the prober's threads; blocks until that is done, a second at most.
     fn end(&self);
 }

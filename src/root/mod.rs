@@ -13,6 +13,7 @@
 //! None of them owns a process: a crash anywhere here costs none. What stands below a crashed part is started again
 //! and takes up the instances from the records that the launcher keeps.
 
+pub mod panics;
 pub mod picture;
 pub mod relay;
 pub mod shutdown;
@@ -212,6 +213,7 @@ fn doors(wiring: &Wiring) -> Result<Doors, String> {
             clock: wiring.clock,
             client_endpoint: settings.endpoints.client_handshake.clone(),
             cli_endpoint: settings.endpoints.cli_management.clone(),
+            allow_chaos: wiring.allow_chaos,
         },
         registry: wiring.registry.get()?.recipient(),
         load: desk.clone().recipient(),

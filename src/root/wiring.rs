@@ -62,6 +62,8 @@ pub struct Wiring {
     pub prober: Arc<dyn Prober>,
     /// The way to the main loop.
     pub control: ControlHandle,
+    /// Whether parts may be made to panic from outside.
+    pub allow_chaos: bool,
     /// Whether a gateway has its sockets open.
     pub open_sockets: OpenSockets,
     /// The longest that any instance may take to stop, by all settings that were ever in force: one that a reload took out, or

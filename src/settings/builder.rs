@@ -16,8 +16,8 @@ use super::model::{
 };
 use super::policies::HEALTH_PATH;
 use super::policy::{
-    GroupStrategy, HealthCheck, HealthPolicy, LogFilePolicy, Readiness, ResourceLimits,
-    RestartPolicy, StartPolicy, StopPolicy,
+    CgroupChoice, GroupStrategy, HealthCheck, HealthPolicy, LogFilePolicy, Readiness,
+    ResourceLimits, RestartPolicy, StartPolicy, StopPolicy,
 };
 use super::service;
 use crate::ids::{GroupName, InvalidName, ModelName};
@@ -60,6 +60,8 @@ impl Settings {
                 log_dir: folder.join("logs"),
                 runtime_dir: folder.join("run"),
                 symphony_binary: None,
+                // they need `symphony` as a helper, which an embedding program may not have
+                cgroup: CgroupChoice::Off,
                 spawns_at_once: service::SPAWNS_AT_ONCE,
                 drain_timeout: service::DRAIN_TIMEOUT,
             },

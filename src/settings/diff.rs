@@ -133,6 +133,7 @@ fn service_wide(old: &Settings, new: &Settings, outcome: &mut ReloadOutcome) {
         ("service.log_dir", a.log_dir != b.log_dir),
         ("service.runtime_dir", a.runtime_dir != b.runtime_dir),
         ("service.symphony_binary", a.symphony_binary != b.symphony_binary),
+        ("service.cgroup", a.cgroup != b.cgroup),
         ("service.spawns_at_once", a.spawns_at_once != b.spawns_at_once),
         ("logging.form", old.logging.form != new.logging.form),
         ("logging.format", old.logging.format != new.logging.format),

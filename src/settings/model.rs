@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::policy::{
-    GroupStrategy, HealthPolicy, LogFilePolicy, ResourceLimits, RestartPolicy, StartPolicy,
-    StopPolicy,
+    CgroupChoice, GroupStrategy, HealthPolicy, LogFilePolicy, ResourceLimits, RestartPolicy,
+    StartPolicy, StopPolicy,
 };
 use crate::ids::{GroupName, InstanceId, ModelName};
 
@@ -55,6 +55,8 @@ pub struct ServiceSettings {
     pub runtime_dir: PathBuf,
     /// The `symphony` binary, used for `exec-shim` and the embedded backend. `None`: the running program.
     pub symphony_binary: Option<PathBuf>,
+    /// Whether backends get cgroups of their own.
+    pub cgroup: CgroupChoice,
     /// Spawns handed to the kernel at one time.
     pub spawns_at_once: usize,
     /// Time for requests under way before the instances are stopped.

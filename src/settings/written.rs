@@ -84,6 +84,7 @@ pub(super) fn service_table(service: &ServiceSettings) -> Value {
         "model_socket_dir": service.model_socket_dir.to_string_lossy(),
         "log_dir": service.log_dir.to_string_lossy(),
         "runtime_dir": service.runtime_dir.to_string_lossy(),
+        "cgroup": service.cgroup.to_string(),
         "spawns_at_once": service.spawns_at_once,
         "drain_timeout": format_duration(service.drain_timeout),
     });
@@ -182,6 +183,7 @@ pub(super) fn backend(spec: &BackendSpec) -> Value {
     insert(limits, "open_files", spec.limits.open_files);
     insert(limits, "processes", spec.limits.processes);
     insert(limits, "nice", spec.limits.nice);
+    insert(limits, "user", spec.limits.user.clone());
     table
 }
 

@@ -151,7 +151,10 @@ fn status_lists_every_loaded_model_with_all_keys_and_with_all_the_others() {
     assert_eq!(list["installed_models"], json!([]));
     assert_eq!(names(&list["supported_models"]), every);
     for model in list["supported_models"].as_array().expect("models") {
-        assert_eq!(keys(model), BTreeSet::from(["name", "fullname", "type", "state"]));
+        assert_eq!(
+            keys(model),
+            BTreeSet::from(["name", "fullname", "type", "state", "restart", "log"])
+        );
         let name = model["name"].as_str().expect("text");
         assert_eq!(model["state"], if name == "never" { "stopped" } else { name });
     }
@@ -405,7 +408,7 @@ fn events_tree_and_version() {
     );
     assert_eq!(
         cli.data("version", json!({})),
-        json!({"version": env!("CARGO_PKG_VERSION"), "pid": service.pid()})
+        json!({"version": env!("CARGO_PKG_VERSION"), "pid": service.pid(), "chaos_allowed": false})
     );
     service.stop();
 }

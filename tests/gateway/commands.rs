@@ -38,7 +38,10 @@ fn list_models_and_version() {
     let idle = json!({"name": "Idle", "fullname": "org/Idle", "type": "t", "state": "stopped"});
     assert_eq!(list["supported_models"][1], idle);
     let version = client.data("version", json!({}));
-    assert_eq!(version, json!({"version": "1.2.3", "pid": std::process::id()}));
+    assert_eq!(
+        version,
+        json!({"version": "1.2.3", "pid": std::process::id(), "chaos_allowed": false})
+    );
 }
 
 #[test]

@@ -212,6 +212,7 @@ async fn live(
             clock: Clock::start(),
             client_endpoint: endpoint(&folder, "client"),
             cli_endpoint: endpoint(&folder, "cli"),
+            allow_chaos: false,
         },
         registry: registry.recipient(),
         load: desk.clone().recipient(),
@@ -247,6 +248,9 @@ async fn live(
                 }
                 Control::Tree(answer) => {
                     let _ = answer.send(root());
+                }
+                Control::Panic(part, answer) => {
+                    let _ = answer.send(Err(format!("{part:?}")));
                 }
             }
         }

@@ -15,6 +15,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/cli.md",
     "docs/compatibility.md",
     "docs/configuration.md",
+    "docs/conformance.md",
     "docs/operations.md",
     "docs/runtime-semantics.md",
 ];

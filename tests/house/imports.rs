@@ -118,6 +118,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             // what the helper between the launcher and a backend says to the launcher
             "launcher::SHIM_FAILED",
             "launcher::SHIM_PREFIX",
+            // what that helper becomes
+            "launcher::account",
             "limits",
             "protocols",
             "settings",
@@ -149,8 +151,8 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("jiff", &["src/cli/times.rs", "src/telemetry/"]),
     ("jsonschema", &["src/settings/"]),
     ("mio", &["src/launcher/local/"]),
-    // the signal mask alone: rustix has no safe one
-    ("nix", &["src/launcher/local/machine.rs"]),
+    // the signal mask, for which rustix has no safe call, and names of users, which it does not know
+    ("nix", &["src/launcher/account.rs", "src/launcher/local/machine.rs"]),
     // the wire: gateways, the prober's link, the embedded backend, and the command line as a client
     ("prost", &["src/cli/", "src/engine/", "src/gateway/zmq/", "src/probe/link.rs"]),
     ("rustix", EVERYWHERE),

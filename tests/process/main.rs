@@ -28,6 +28,7 @@ mod ends;
 mod health;
 mod isolation;
 mod leaks;
+mod limits;
 mod output;
 mod readiness;
 mod reloading;

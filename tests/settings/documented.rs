@@ -112,6 +112,7 @@ fn the_defaults_of_the_reference_file_are_those_of_the_code() {
         "open_files",
         "processes",
         "nice",
+        "user",
         "pass_model_name",
     ];
     let uncommented: String = reference

@@ -323,6 +323,31 @@ fn a_type_without_backend_names_the_nearest_one() {
     }
 }
 
+#[test]
+fn a_user_who_cannot_reach_the_notify_socket_is_refused() {
+    let told = toml(
+        r#"
+        [service]
+        cgroup = "relative/path"
+        [model_backends.a]
+        command = ["x", "{endpoint}"]
+        ready = "notify"
+        limits = { user = "models" }
+        [model_backends.b]
+        embedded = true
+        limits = { user = "" }
+    "#,
+    )
+    .faults();
+    for expected in [
+        "service.cgroup: 'relative/path' is neither \"auto\" nor \"off\" nor the path of a cgroup as in \"/symphony\"",
+        "model_backends.a.limits.user: cannot reach the socket of ready = \"notify\", which lies in a private folder; use ready = { fd = 3 }",
+        "model_backends.b.limits.user: ",
+    ] {
+        assert!(told.iter().any(|fault| fault.contains(expected)), "{expected}\n{told:#?}");
+    }
+}
+
 /// Models of these names, each with its `after`.
 fn hanging(models: &[(&str, &[&str])]) -> String {
     let models = models.iter().map(|(name, after)| {

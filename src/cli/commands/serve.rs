@@ -47,10 +47,16 @@ pub fn serve(
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
+    let allow_chaos = request.flags.allow_chaos;
+    if allow_chaos {
+        tracing::warn!("chaos is allowed: whoever manages this service may make parts of it panic");
+    }
     let loader = loader(pinned(request, &settings), telemetry.level_switch());
     let options = ServeOptions {
         loader: Some(loader),
+        allow_chaos,
         stop_asked: Some(stop_asked),
+        is_symphony_program: true,
         ..ServeOptions::default()
     };
     app::serve(settings, options)?;

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
 use super::params::Params;
+use crate::gateway::doors::Part;
 use crate::limits;
 
 /// Lines that `logs` gives when it is not told how many.
@@ -25,6 +26,9 @@ pub(super) enum CommandError {
     /// It is missing, empty, or no text.
     #[error("model_name parameter required")]
     ModelNameRequired,
+    /// It is missing, empty, or no text.
+    #[error("actor parameter required")]
+    ActorRequired,
     /// A parameter of the wrong kind.
     #[error("parameter {name} must be {expected}")]
     BadParameter { name: &'static str, expected: &'static str },
@@ -66,6 +70,7 @@ pub(super) enum DeskCommand {
     Tree,
     Logs { model: String, lines: usize, after_offset: Option<u64> },
     Events { since: u64, limit: usize },
+    Panic(Part),
 }
 
 /// Reads one frame.
@@ -115,6 +120,10 @@ fn interpret(command: &str, mut params: Params) -> Result<Command, CommandError>
             since: params.since()?.unwrap_or(0),
             limit: at_most(limits::EVENT_RING, params.limit()?, limits::EVENT_RING),
         }),
+        "chaos-panic" => Command::Desk(Desk::Panic(match params.actor()?.as_str() {
+            "instance" => Part::Instance(params.model_name()?),
+            name => Part::Named(shortened(name)),
+        })),
         other => return Err(CommandError::Unknown(shortened(other))),
     })
 }

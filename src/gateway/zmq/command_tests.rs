@@ -46,6 +46,14 @@ fn every_command_is_read_with_its_parameters() {
         (r#"{"command":"reload"}"#, Command::Desk(Desk::Reload)),
         (r#"{"command":"tree"}"#, Command::Desk(Desk::Tree)),
         (
+            r#"{"command":"chaos-panic","params":{"actor":"registry"}}"#,
+            Command::Desk(Desk::Panic(Part::Named("registry".into()))),
+        ),
+        (
+            r#"{"command":"chaos-panic","params":{"actor":"instance","model_name":"m"}}"#,
+            Command::Desk(Desk::Panic(Part::Instance("m".into()))),
+        ),
+        (
             r#"{"command":"logs","params":{"model_name":"m"}}"#,
             Command::Desk(Desk::Logs { model: "m".into(), lines: 100, after_offset: None }),
         ),
@@ -162,4 +170,14 @@ proptest! {
     fn no_text_after_a_good_start_makes_it_panic(text in r#"\{"command":"(status|logs)",?[\[\]{}":,a-z0-9\\]{0,40}"#) {
         let _ = parse(text.as_bytes());
     }
+}
+
+#[test]
+fn a_panic_needs_to_be_told_of_whom() {
+    for params in ["{}", r#"{"actor":""}"#, r#"{"actor":7}"#] {
+        let text = format!(r#"{{"command":"chaos-panic","params":{params}}}"#);
+        assert_eq!(error(&text), "actor parameter required", "{text}");
+    }
+    let nobody = r#"{"command":"chaos-panic","params":{"actor":"instance"}}"#;
+    assert_eq!(error(nobody), "model_name parameter required");
 }

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
@@ -10,7 +11,8 @@ use crate::clock::Moment;
 use crate::gateway::doors::ServiceFacts;
 use crate::instance::state::State;
 use crate::registry::messages::{InstanceView, LastExit, RegistryView};
-use crate::settings::model::ModelSpec;
+use crate::settings::model::{BackendSpec, ModelSpec};
+use crate::settings::policy::GiveUp;
 
 /// A model as `status` and `list-models` show it; keys of both earlier services.
 #[derive(Serialize)]
@@ -179,6 +181,41 @@ struct SupportedModel<'a> {
     #[serde(rename = "type")]
     type_: &'a str,
     state: State,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restart: Option<RestartData>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log: Option<LogLimitsData>,
+}
+
+/// How often a model is restarted before it is given up.
+#[derive(Serialize)]
+struct RestartData {
+    max_consecutive_failures: u32,
+    reset_after_ms: u64,
+    window_max: u32,
+    window_period_ms: u64,
+    on_give_up: GiveUp,
+}
+
+/// How much of its output is kept.
+#[derive(Serialize)]
+struct LogLimitsData {
+    max_bytes: u64,
+    keep: u32,
+}
+
+impl RestartData {
+    fn of(backend: &BackendSpec) -> Self {
+        let ms = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        let policy = &backend.restart;
+        Self {
+            max_consecutive_failures: policy.max_consecutive_failures,
+            reset_after_ms: ms(policy.reset_after),
+            window_max: policy.window_max,
+            window_period_ms: ms(policy.window_period),
+            on_give_up: policy.on_give_up,
+        }
+    }
 }
 
 impl<'a> ListModelsData<'a> {
@@ -189,6 +226,11 @@ impl<'a> ListModelsData<'a> {
             fullname: model.fullname.as_deref(),
             type_: &model.model_type,
             state: instances.get(model.name.as_str()).map_or(State::Stopped, |view| view.state),
+            restart: model.backend.as_deref().map(RestartData::of),
+            log: model.backend.as_deref().map(|backend| LogLimitsData {
+                max_bytes: backend.log.max_bytes,
+                keep: backend.log.keep,
+            }),
         };
         Self {
             loaded_models: Rows { rows: loaded(view), now },
@@ -203,6 +245,8 @@ impl<'a> ListModelsData<'a> {
 pub(super) struct VersionData {
     pub(super) version: &'static str,
     pub(super) pid: u32,
+    /// Whether `chaos-panic` is answered by a panic.
+    pub(super) chaos_allowed: bool,
 }
 
 /// Data of `load-model` and `restart-model`.

@@ -82,6 +82,7 @@ fn status(with_idle: bool) -> Value {
         clock: Clock::start(),
         client_endpoint: "ipc:///c".into(),
         cli_endpoint: "ipc:///m".into(),
+        allow_chaos: false,
     };
     serde_json::to_value(StatusData::new(&facts, &world(), with_idle, Moment::from_millis(60_400)))
         .expect("json")
@@ -143,4 +144,21 @@ fn list_models_tells_loaded_and_supported_ones() {
             {"name": "ready", "fullname": null, "type": "t", "state": "ready"},
         ])
     );
+}
+
+#[test]
+fn list_models_tells_what_each_may_use_up() {
+    let mut world = world();
+    let backend = crate::settings::model::BackendSpec::command(["true"]);
+    let model = ModelSpec::new("limited", backend).expect("valid");
+    world.catalogue = Catalogue::new(vec![Arc::new(model)]);
+    let list = serde_json::to_value(ListModelsData::new(&world, Moment::from_millis(10_300)))
+        .expect("json");
+    let row = &list["supported_models"][0];
+    assert_eq!(
+        row["restart"],
+        json!({"max_consecutive_failures": 5, "reset_after_ms": 10_000, "window_max": 20,
+               "window_period_ms": 1_800_000, "on_give_up": "park"})
+    );
+    assert_eq!(row["log"], json!({"max_bytes": 16 * 1024 * 1024, "keep": 3}));
 }

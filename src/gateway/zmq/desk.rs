@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{MailboxError, Message, Recipient};
+use futures_util::TryFutureExt as _;
 use serde::Serialize;
 
 use super::command::DeskCommand;
@@ -94,6 +95,11 @@ async fn answer(slot: CommandSlot, command: DeskCommand, doors: &Doors, patience
             }
         }
         DeskCommand::Reload => settle_in_time(slot, doors.control.reload(), patience.long).await,
+        DeskCommand::Panic(part) => {
+            let outcome = doors.control.panic(part);
+            let told = outcome.map_ok(|()| MessageData { message: "it panics".into() });
+            settle_in_time(slot, told, patience.short).await;
+        }
         DeskCommand::Tree => settle_in_time(slot, doors.control.tree(), patience.short).await,
     }
 }

@@ -116,7 +116,11 @@ impl Intake {
         self.doors.registry.do_send(match command {
             DirectCommand::Version => {
                 let facts = &doors.facts;
-                return slot.success(&VersionData { version: facts.version, pid: facts.pid });
+                return slot.success(&VersionData {
+                    version: facts.version,
+                    pid: facts.pid,
+                    chaos_allowed: facts.allow_chaos,
+                });
             }
             DirectCommand::Status { all } => AskDirect {
                 answer: Box::new(move |view| {

@@ -58,6 +58,7 @@ params! {
     after_offset AfterOffset,
     since Since,
     limit Limit,
+    actor Actor,
 }
 
 impl Params {
@@ -65,6 +66,13 @@ impl Params {
         match self.model_name.take() {
             Some(Argument::Text(name)) if !name.is_empty() => Ok(name),
             _ => Err(CommandError::ModelNameRequired),
+        }
+    }
+
+    pub(super) fn actor(&mut self) -> Result<String, CommandError> {
+        match self.actor.take() {
+            Some(Argument::Text(name)) if !name.is_empty() => Ok(name),
+            _ => Err(CommandError::ActorRequired),
         }
     }
 

@@ -10,6 +10,7 @@ use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, waitid,
 };
 
+use super::cgroup::cell::Cell;
 use super::{log_read, procfs, socket_file};
 use crate::ids::ProcessKey;
 use crate::launcher::exit_cause::{ExitCause, ExitFacts, exit_cause};
@@ -41,6 +42,8 @@ pub(super) struct Child {
     pub peak_address_space: Arc<AtomicU64>,
     /// The file of its notify socket.
     pub notify_path: Option<PathBuf>,
+    /// The cgroup it was started in.
+    pub cell: Option<Cell>,
 }
 
 impl Child {
@@ -119,7 +122,7 @@ impl Child {
             through_shim: self.through_shim,
             cpu_time: procfs::own_cpu_time(self.identity.pid),
             peak_address_space: self.peak_address_space.load(Ordering::Relaxed),
-            cgroup: None,
+            cgroup: self.cell.as_ref().map(Cell::counts),
         };
         exit_cause(status, &self.limits, &facts, output)
     }

@@ -94,6 +94,8 @@ pub(super) struct RawService {
     /// The `symphony` program that runs the embedded backend and sets limits; the running program unless set.
     #[schemars(length(min = 1))]
     pub symphony_binary: Option<String>,
+    /// Whether backends get cgroups of their own: "auto" (where one was delegated to the service), "off", or the path of a cgroup.
+    pub cgroup: Option<String>,
     /// Backends that are being spawned at one time; the others wait their turn.
     #[schemars(range(min = 1, max = limits::SPAWNS_AT_ONCE_MAX))]
     pub spawns_at_once: Option<usize>,

@@ -102,9 +102,30 @@ fn sup_start_ignore_temporary_child() {
         let top = top.expect("ignore is a success");
         assert_eq!(bench.journal().await, "+b");
         assert_eq!(top.children().await, "b:running", "its spec is dropped");
+    });
+}
+
+#[test]
+fn sup_start_ignore_temporary_child_start_child() {
+    virtual_time(|bench| async move {
+        let top = bench.running(flags(Strategy::OneForOne), bench.workers(&["b"])).await;
         bench.plan("t", &[Plan::Ignore]);
         assert_eq!(top.add(bench.worker("t", Restart::Temporary)).await, "Ignored");
+        assert_eq!(top.children().await, "b:running", "its spec is dropped");
+        assert_eq!(top.counts().await, [1, 1, 0, 1]);
+        assert_eq!(top.add(bench.worker("t", Restart::Temporary)).await, "Started");
+    });
+}
+
+#[test]
+fn sup_start_ignore_temporary_child_start_child_simple() {
+    virtual_time(|bench| async move {
+        let top = bench.running(flags(Strategy::Dynamic), vec![]).await;
+        bench.plan("a", &[Plan::Ignore]);
+        assert_eq!(top.add(bench.worker("a", Restart::Temporary)).await, "Ignored");
+        assert_eq!(top.add(bench.worker("b", Restart::Temporary)).await, "Started");
         assert_eq!(top.children().await, "b:running");
+        assert_eq!(top.counts().await, [1, 1, 0, 1]);
     });
 }
 

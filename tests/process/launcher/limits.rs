@@ -1,9 +1,10 @@
 //! Limits of a backend on real processes: that they hold, and that the one that ended a process is named.
 
+use std::io::Write;
 use std::time::Duration;
 
 use symphony::launcher::exit_cause::ExitCause;
-use symphony::launcher::{ExitStatus, SpawnOrder};
+use symphony::launcher::{ExitStatus, ReadyChannel, SpawnOrder, account};
 
 use crate::bench::Bench;
 
@@ -97,6 +98,18 @@ fn cpu_time_limit_is_reported() {
 }
 
 #[test]
+fn cpu_time_limit_ends_also_who_does_not_listen() {
+    let bench = Bench::new();
+    let mut order = bench.shell("a", "trap '' XCPU; echo $(ulimit -Ht); while :; do :; done");
+    order.limits.cpu_time = Some(Duration::from_secs(1));
+    let process = bench.start(order);
+    let (status, cause, output) = bench.end_of(&process.key);
+    assert_eq!(status, ExitStatus::Signal { number: 9, core_dumped: false });
+    assert_eq!(output, ["6"], "some time to put things in order");
+    assert_eq!(cause, Some(ExitCause::Limit("cpu time limit 1s".into())));
+}
+
+#[test]
 fn a_kill_from_elsewhere_is_not_taken_for_a_limit() {
     let bench = Bench::new();
     let mut order = bench.shell("a", "kill -KILL $$");
@@ -120,6 +133,67 @@ fn open_files_limit_holds() {
     assert_ne!(status, ExitStatus::Code(0), "{output:?}");
     let told = near_limit(cause);
     assert_eq!(told, "out of open files by its own words, with a limit of 8");
+}
+
+/// A user without rights whom root may become; else the test is named on stderr as left out.
+fn nobody(test: &str) -> Option<String> {
+    let user = "nobody".to_owned();
+    let Some(why) = account::obstacle(&user) else { return Some(user) };
+    // not by a macro: what those write is shown of failed tests only
+    let _ = std::io::stderr().write_all(format!("left out: {test} ({why})\n").as_bytes());
+    None
+}
+
+#[test]
+fn user_is_changed() {
+    let Some(user) = nobody("user_is_changed") else { return };
+    let bench = Bench::new();
+    let script =
+        "id -un; id -gn; id -Gn; echo $HOME $USER $LOGNAME; id -u >&7; grep Cap /proc/self/status";
+    let mut order = bench.shell("a", script);
+    order.limits.user = Some(user.clone());
+    order.limits.nice = Some(-1);
+    order.ready_channel = ReadyChannel::Fd { number: 7 };
+    order.command.env.insert("LOGNAME".into(), "configured".into());
+    let (status, output) = bench.run(order);
+    assert_eq!(status, ExitStatus::Code(0), "{output:?}");
+    let of = |args: &[&str]| {
+        let told = std::process::Command::new("id").args(args).arg(&user).output().unwrap();
+        String::from_utf8(told.stdout).unwrap().trim().to_owned()
+    };
+    assert_eq!(output[..3], [of(&["-un"]), of(&["-gn"]), of(&["-Gn"])]);
+    let mut told = output[3].rsplitn(3, ' ');
+    assert_eq!((told.next(), told.next()), (Some("configured"), Some("nobody")));
+    assert_ne!(told.next(), std::env::var("HOME").ok().as_deref());
+    let effective = output.iter().find(|line| line.starts_with("CapEff")).unwrap();
+    assert!(effective.ends_with("0000000000000000"), "{effective}");
+}
+
+#[test]
+fn a_user_that_cannot_be_become_is_told_and_never_tried_again() {
+    let bench = Bench::new();
+    let mut order = bench.shell("a", "echo never");
+    order.limits.user = Some("no-such-user-anywhere".into());
+    let process = bench.start(order);
+    let (_, cause, output) = bench.end_of(&process.key);
+    let why = "there is no user 'no-such-user-anywhere'".to_owned();
+    assert_eq!(cause, Some(ExitCause::NotExecuted(why)), "{output:?}");
+}
+
+#[test]
+fn processes_limit_holds() {
+    // root is not limited
+    let Some(user) = nobody("processes_limit_holds") else { return };
+    let bench = Bench::new();
+    let mut order = bench.shell("a", "for i in $(seq 60); do sleep 1000 & done; wait");
+    order.limits.user = Some(user);
+    // others may run processes of this user just now
+    order.limits.processes = Some(30);
+    let process = bench.start(order);
+    let (status, cause, output) = bench.end_of(&process.key);
+    assert_ne!(status, ExitStatus::Code(0), "{output:?}");
+    let told = near_limit(cause);
+    assert_eq!(told, "out of processes by its own words, with a limit of 30", "{output:?}");
 }
 
 #[test]

@@ -8,6 +8,7 @@
 #![allow(missing_docs, reason = "tests")]
 
 mod bench;
+mod cgroups;
 mod inheritance;
 mod limits;
 mod output;
