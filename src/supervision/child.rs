@@ -1,7 +1,8 @@
 //! How a child is started and watched: factories, and a monitor that misses no exit.
 
 use std::any::Any;
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
+use std::collections::HashMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -225,7 +226,7 @@ impl RunningChild {
 pub(super) struct ChildHandle {
     ask: Box<dyn Fn()>,
     life: KillOnDrop,
-    deadline: Option<KillOnDrop>,
+    deadline: Option<Deadline>,
     watcher: Option<KillOnDrop>,
     /// How long it was silent before it was ended for that.
     wedged: Rc<Cell<Option<Duration>>>,
@@ -266,20 +267,43 @@ impl ChildHandle {
         self.life.kill();
     }
 
-    /// Stops the child by its rule. The exit is told by the future that came with this handle.
-    pub(super) fn stop(&mut self, rule: Shutdown) {
+    /// Stops the child by its rule. The exit is told by the future that came with this handle. Children that are stopped
+    /// in the same breath share their deadlines.
+    pub(super) fn stop(&mut self, rule: Shutdown, deadlines: &mut Deadlines) {
         match rule {
             Shutdown::BrutalKill => self.life.kill(),
             Shutdown::Infinity => (self.ask)(),
             Shutdown::Timeout(limit) => {
                 (self.ask)();
-                let life = self.life.0.clone();
-                let deadline = actix_rt::spawn(async move {
-                    tokio::time::sleep(limit).await;
-                    life.abort();
-                });
-                self.deadline = Some(KillOnDrop(deadline.abort_handle()));
+                self.deadline = Some(deadlines.share(limit, self.life.0.clone()));
             }
+        }
+    }
+}
+
+/// The patience with children that are stopped. It ends with the last of them.
+type Deadline = Rc<OnceCell<KillOnDrop>>;
+
+/// One deadline for each patience among the children that are stopped in the same breath: ten thousand need one timer.
+#[derive(Default)]
+pub(super) struct Deadlines(HashMap<Duration, (Vec<AbortHandle>, Deadline)>);
+
+impl Deadlines {
+    fn share(&mut self, limit: Duration, life: AbortHandle) -> Deadline {
+        let (lives, deadline) = self.0.entry(limit).or_default();
+        lives.push(life);
+        deadline.clone()
+    }
+
+    /// From now on the time runs.
+    pub(super) fn run(self) {
+        for (limit, (lives, deadline)) in self.0 {
+            let over = actix_rt::spawn(async move {
+                tokio::time::sleep(limit).await;
+                lives.iter().for_each(AbortHandle::abort);
+            });
+            // it was empty: each is run once
+            let _ = deadline.set(KillOnDrop(over.abort_handle()));
         }
     }
 }
