@@ -22,17 +22,19 @@ use crate::gateway::doors::{Control, ControlHandle};
 use crate::instance::desk::{Autostart, ModelDesk, UseModels};
 use crate::instance::preflight;
 use crate::launcher::Launcher;
-use crate::launcher::local::{LocalLauncher, LocalOptions};
+use crate::launcher::local::{LocalLauncher, LocalOptions, cgroup_obstacle};
 use crate::limits;
 use crate::probe::Prober;
 use crate::probe::local::LocalProber;
 use crate::registry::{Registry, UseCatalogue};
 use crate::root::wiring::{Place, Wiring};
-use crate::root::{self, panics, picture, shutdown};
+use crate::root::{self, panics, picture, relay, shutdown};
 use crate::settings::diff::{ReloadOutcome, diff};
 use crate::settings::model::{ServiceSettings, Settings};
+use crate::settings::policy::CgroupChoice;
 use crate::supervision::supervisor::wait_for_exit;
 use crate::supervision::tree::TreeNode;
+use crate::supervision::watchdog::Watchdog;
 use crate::supervision::{ExitReason, RunningChild, Supervisor};
 
 /// Reads the settings again for `reload` and SIGHUP; the error text names every fault. Runs on a thread of its own,
@@ -50,6 +52,8 @@ pub struct ServeOptions {
     pub allow_chaos: bool,
     /// Set when a stop was asked for before [`serve`] could listen for signals: then nothing is started.
     pub stop_asked: Option<Arc<AtomicBool>>,
+    /// The running program is `symphony`, and so its own helper for cgroups. Without it they need `service.symphony_binary`.
+    pub is_symphony_program: bool,
 }
 
 /// Why the service ended with an error.
@@ -83,7 +87,8 @@ pub fn serve(settings: Settings, options: ServeOptions) -> Result<(), ServeError
 /// What would make the start of a model fail by these settings: programs, scripts and files that are not there. Starts
 /// nothing; may wait for a slow disk.
 pub fn start_warnings(settings: &Settings) -> Vec<String> {
-    preflight::warnings(settings)
+    let cgroup = cgroup_obstacle(&settings.service.cgroup);
+    preflight::warnings(settings).into_iter().chain(cgroup).collect()
 }
 
 /// A running service inside an actix system.
@@ -93,6 +98,8 @@ pub struct Service {
     exit: Option<RunningChild>,
     wishes: mpsc::Receiver<Control>,
     reloads: Reloads,
+    /// Looks at the thread until the service is dropped.
+    _watchdog: Option<Watchdog>,
 }
 
 impl Service {
@@ -103,9 +110,11 @@ impl Service {
     pub async fn start(settings: Settings, options: ServeOptions) -> Result<Self, ServeError> {
         let startup = |error: std::io::Error| ServeError::Startup(error.to_string());
         prepare_folders(&settings).map_err(ServeError::Startup)?;
-        let launcher = LocalLauncher::start(LocalOptions::default()).map_err(startup)?;
+        let launcher_options =
+            LocalOptions { cgroup: cgroup(&settings, &options), ..LocalOptions::default() };
+        let launcher = LocalLauncher::start(launcher_options).map_err(startup)?;
         let prober = LocalProber::start().map_err(startup)?;
-        Self::start_on(settings, options, Arc::new(launcher), Arc::new(prober)).await
+        Self::assemble(settings, options, Arc::new(launcher), Arc::new(prober), true).await
     }
 
     /// As [`Service::start`], with another way to run processes and to ask backends.
@@ -117,6 +126,17 @@ impl Service {
         options: ServeOptions,
         launcher: Arc<dyn Launcher>,
         prober: Arc<dyn Prober>,
+    ) -> Result<Self, ServeError> {
+        Self::assemble(settings, options, launcher, prober, false).await
+    }
+
+    /// `watched`: whether a watchdog looks at the thread, which makes sense in real time alone.
+    async fn assemble(
+        settings: Settings,
+        options: ServeOptions,
+        launcher: Arc<dyn Launcher>,
+        prober: Arc<dyn Prober>,
+        watched: bool,
     ) -> Result<Self, ServeError> {
         let (control, wishes) = ControlHandle::channel();
         let settings = Arc::new(settings);
@@ -138,6 +158,7 @@ impl Service {
             zmq: Place::default(),
         });
         wiring.use_settings(settings);
+        let watchdog = watched.then(|| relay::watch_thread(&wiring)).flatten();
         let (root, exit) = match root::start(&wiring).await {
             Ok(started) => started,
             Err(error) => {
@@ -146,7 +167,7 @@ impl Service {
             }
         };
         let reloads = Reloads::new(options.loader);
-        let service = Self { wiring, root, exit: Some(exit), wishes, reloads };
+        let service = Self { wiring, root, exit: Some(exit), wishes, reloads, _watchdog: watchdog };
         service.record("service_started", None);
         if let Ok(desk) = service.wiring.desk.get() {
             desk.do_send(Autostart);
@@ -340,6 +361,12 @@ async fn end_outside(wiring: &Wiring) {
     {
         tracing::debug!(folder = %runtime_dir.display(), %error, "runtime folder kept");
     }
+}
+
+/// Cgroups are entered by way of the exec shim: without one that is known, backends are started as they always were.
+fn cgroup(settings: &Settings, options: &ServeOptions) -> CgroupChoice {
+    let has_shim = options.is_symphony_program || settings.service.symphony_binary.is_some();
+    if has_shim { settings.service.cgroup.clone() } else { CgroupChoice::Off }
 }
 
 fn prepare_folders(settings: &Settings) -> Result<(), String> {

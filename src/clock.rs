@@ -38,6 +38,13 @@ impl Add<Duration> for Moment {
     }
 }
 
+impl Sub<Duration> for Moment {
+    type Output = Moment;
+    fn sub(self, span: Duration) -> Moment {
+        Moment(self.0.saturating_sub(span))
+    }
+}
+
 impl Sub<Moment> for Moment {
     type Output = Duration;
     fn sub(self, earlier: Moment) -> Duration {
@@ -49,6 +56,15 @@ impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:.3}s", self.0.as_secs_f64())
     }
+}
+
+/// When something was started, for people and for counting: a jump of the wall clock makes nothing older or younger.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Started {
+    /// Seconds since 1970.
+    pub wall_seconds: f64,
+    /// The same in monotonic time.
+    pub at: Moment,
 }
 
 /// The one source of time. Follows tokio's clock, so a paused runtime makes it virtual.
@@ -66,6 +82,11 @@ impl Clock {
     /// The present moment.
     pub fn now(&self) -> Moment {
         Moment(tokio::time::Instant::now().saturating_duration_since(self.origin))
+    }
+
+    /// The present moment as the start of something.
+    pub fn started(&self) -> Started {
+        Started { wall_seconds: Self::wall_seconds(), at: self.now() }
     }
 
     /// Seconds since 1970, for people and records only: no decision may rest on it.

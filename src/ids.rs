@@ -58,6 +58,32 @@ impl From<ModelName> for String {
     }
 }
 
+/// A group's name, under the same rules as a model's.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct GroupName(ModelName);
+
+impl GroupName {
+    /// Checks and wraps a name.
+    ///
+    /// # Errors
+    /// As [`ModelName::try_new`].
+    pub fn try_new(text: impl AsRef<str>) -> Result<Self, InvalidName> {
+        ModelName::try_new(text).map(Self)
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl fmt::Display for GroupName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// Why a text is no model name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidName {

@@ -8,6 +8,14 @@ pub const MODEL_NAME_BYTES: usize = 256;
 pub const INSTANCE_SLUG_CHARS: usize = 48;
 /// Models in one configuration. Scale is proven at 1,000; ten times that is a mistake in a generator script.
 pub const MODELS: usize = 10_000;
+/// Groups in one configuration: an actor each. Every tenth model of the most there may be begins one then.
+pub const GROUPS: usize = 1000;
+/// Members of one group, and models that one model may be started after: each of them is one after another, and what is
+/// done at an event grows with their square. Honest ones have two or three.
+pub const MEMBERS: usize = 100;
+/// Before a model that this one is started after is asked for again, where the request was lost or not taken in: it
+/// comes back by itself in milliseconds, and a crowd of requests takes about this long to be served.
+pub const AFTER_RETRY: Duration = Duration::from_secs(1);
 /// A configuration file. The largest honest one (10,000 models) has about 2 MiB.
 pub const CONFIG_BYTES: u64 = 8 * 1024 * 1024;
 /// Faults of one configuration that are told one by one; a person mends no more in one sitting, the rest is counted.
@@ -97,6 +105,13 @@ pub const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Who has not answered by then never will.
 pub const LONG_ASK_TIMEOUT: Duration = Duration::from_secs(2 * 3600);
 
+/// An actor of the service's own that makes no progress for so long is replaced. Three times [`ASK_TIMEOUT`], the longest
+/// that one of them waits for another while it holds everything else back.
+pub const ACTOR_HEARTBEAT: Duration = Duration::from_secs(30);
+/// The thread of all actors stands still when it does not tick for so long. Handlers take microseconds; a machine that is
+/// badly out of memory may hold one up for seconds.
+pub const THREAD_STILL: Duration = Duration::from_secs(10);
+
 /// Lifecycle events kept for `events` and the timeline: about 2 MiB.
 pub const EVENT_RING: usize = 4096;
 
@@ -119,6 +134,9 @@ pub const OUTPUT_LINES_PER_SECOND: usize = 200;
 pub const SAMPLED_DESCENDANTS: usize = 64;
 /// Reports kept for an instance whose actor is just being replaced.
 pub const UNCLAIMED_REPORTS: usize = 16;
+/// Moments of a health interval at which questions are asked: at the default of 5 s the service wakes 20 times a second for
+/// them, however many instances there are.
+pub const HEALTH_BEATS: u32 = 100;
 /// A loading process is looked at for progress (output, CPU time) at most this often; a silent one whose CPU time was
 /// measured once is measured again after it.
 pub const PROGRESS_MIN: Duration = Duration::from_secs(1);
@@ -208,6 +226,12 @@ pub const OUTPUT_ORDERS: usize = 64;
 pub const ORPHANS_EVERY: Duration = Duration::from_millis(20);
 /// How long an ended group is looked at for orphans; a KILL takes milliseconds.
 pub const ORPHANS_FOR: Duration = Duration::from_secs(10);
+/// How long the cgroup of a gone backend is emptied and tried to be removed; who is left in it was killed, which takes
+/// milliseconds unless the kernel holds a process.
+pub const CGROUP_LEAVES_FOR: Duration = Duration::from_secs(60);
+/// CPU seconds between a backend's limit, where it gets SIGXCPU, and its KILL: time to put things in order. Most programs end at
+/// once, and by a signal that names the limit.
+pub const CPU_TIME_GRACE: u64 = 5;
 /// How long a dropped launcher may take to kill and reap what is left.
 pub const LAUNCHER_END: Duration = Duration::from_secs(5);
 /// Time beyond its limit that the end of the launcher waits for its threads to notice.

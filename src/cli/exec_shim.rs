@@ -8,12 +8,17 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use clap::Args;
 use rustix::process::{Resource, Rlimit};
 
+// one line each: no more of the launcher is any business of a helper
 use crate::launcher::SHIM_FAILED;
+use crate::launcher::SHIM_PREFIX;
+use crate::launcher::account::{Account, AccountError};
+use crate::limits;
 
 /// As shells do: the program does not exist.
 const NOT_FOUND: u8 = SHIM_FAILED[1];
@@ -26,6 +31,9 @@ pub struct ExecShimArgs {
     /// Move standard input to this descriptor (and open /dev/null in its place)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(3..))]
     pub ready_fd: Option<i32>,
+    /// Enter the cgroup of this folder (may be given again: one in each hierarchy)
+    #[arg(long, value_name = "FOLDER")]
+    pub cgroup: Vec<PathBuf>,
     /// Address space in bytes
     #[arg(long, value_name = "BYTES")]
     pub memory: Option<u64>,
@@ -41,6 +49,12 @@ pub struct ExecShimArgs {
     /// Added to the nice value
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub nice: Option<i32>,
+    /// Become this user, with its groups
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// Set this variable to what fits the user: HOME, USER or LOGNAME (may be given again)
+    #[arg(long, value_name = "VARIABLE", requires = "user")]
+    pub user_variable: Vec<String>,
     /// Program and arguments
     #[arg(required = true, last = true)]
     pub command: Vec<OsString>,
@@ -51,7 +65,8 @@ pub struct ExecShimArgs {
 /// The exit code is then 127 (no such program) or 126 (anything else), with one line on standard error.
 pub fn run(args: ExecShimArgs) -> ExitCode {
     let failure = become_program(&args);
-    eprintln!("symphony exec-shim: {failure}");
+    // the launcher knows the line by its beginning
+    eprintln!("{SHIM_PREFIX}{failure}");
     ExitCode::from(failure.exit_code())
 }
 
@@ -60,10 +75,14 @@ pub fn run(args: ExecShimArgs) -> ExitCode {
 enum ShimError {
     #[error("cannot set up the readiness descriptor {number}: {reason}")]
     ReadyFd { number: i32, reason: io::Error },
+    #[error("cannot enter the cgroup {folder}: {reason}")]
+    Cgroup { folder: String, reason: io::Error },
     #[error("cannot limit {what} to {wanted}: {reason}")]
     Limit { what: &'static str, wanted: u64, reason: io::Error },
     #[error("cannot add {wanted} to the nice value: {reason}")]
     Nice { wanted: i32, reason: io::Error },
+    #[error(transparent)]
+    Account(#[from] AccountError),
     #[error("no program given")]
     NoProgram,
     #[error("cannot execute {program}: {reason}")]
@@ -85,12 +104,17 @@ fn become_program(args: &ExecShimArgs) -> ShimError {
         Ok(descriptor) => descriptor,
         Err(failure) => return failure,
     };
-    if let Err(failure) = set_limits(args) {
+    let mut variables = Vec::new();
+    let prepared = enter_cgroups(args).and_then(|()| set_limits(args)).and_then(|()| {
+        variables = become_user(args)?;
+        limit_memory(args)
+    });
+    if let Err(failure) = prepared {
         return failure;
     }
     let Some((program, rest)) = args.command.split_first() else { return ShimError::NoProgram };
     // exec() also sets SIGPIPE back to its default, which the Rust runtime ignores
-    let reason = Command::new(program).args(rest).exec();
+    let reason = Command::new(program).args(rest).envs(variables).exec();
     ShimError::Exec { program: program.to_string_lossy().into_owned(), reason }
 }
 
@@ -109,28 +133,72 @@ fn move_stdin_to(number: i32) -> Result<OwnedFd, ShimError> {
     Ok(moved)
 }
 
+/// Before the program begins, so that nothing of it is ever outside.
+fn enter_cgroups(args: &ExecShimArgs) -> Result<(), ShimError> {
+    for folder in &args.cgroup {
+        // 0 stands for who writes it
+        std::fs::write(folder.join("cgroup.procs"), "0")
+            .map_err(|reason| ShimError::Cgroup { folder: folder.display().to_string(), reason })?;
+    }
+    Ok(())
+}
+
 fn set_limits(args: &ExecShimArgs) -> Result<(), ShimError> {
     if let Some(wanted) = args.nice {
         rustix::process::nice(wanted)
             .map_err(|errno| ShimError::Nice { wanted, reason: errno.into() })?;
     }
-    let limits = [
+    let limited = [
         ("cpu seconds", Resource::Cpu, args.cpu_seconds),
         ("open files", Resource::Nofile, args.open_files),
         ("processes", Resource::Nproc, args.processes),
-        // last: this very program must still be able to allocate
-        ("memory", Resource::As, args.memory),
     ];
-    for (what, resource, wanted) in limits {
+    for (what, resource, wanted) in limited {
         let Some(wanted) = wanted else { continue };
-        let limit = Rlimit { current: Some(wanted), maximum: Some(wanted) };
-        rustix::process::setrlimit(resource, limit).map_err(|errno| ShimError::Limit {
-            what,
-            wanted,
-            reason: errno.into(),
-        })?;
+        let maximum = match resource {
+            Resource::Cpu => most_cpu_time(wanted),
+            _ => wanted,
+        };
+        let limit = Rlimit { current: Some(wanted), maximum: Some(maximum) };
+        set_limit(what, resource, wanted, limit)?;
     }
     Ok(())
+}
+
+/// After all else: this very program must still be able to allocate, and users may be looked up by libraries of any size.
+fn limit_memory(args: &ExecShimArgs) -> Result<(), ShimError> {
+    let Some(wanted) = args.memory else { return Ok(()) };
+    let limit = Rlimit { current: Some(wanted), maximum: Some(wanted) };
+    set_limit("memory", Resource::As, wanted, limit)
+}
+
+fn set_limit(
+    what: &'static str,
+    resource: Resource,
+    wanted: u64,
+    limit: Rlimit,
+) -> Result<(), ShimError> {
+    rustix::process::setrlimit(resource, limit).map_err(|errno| ShimError::Limit {
+        what,
+        wanted,
+        reason: errno.into(),
+    })
+}
+
+/// After cgroups, limits and nice values, which the user may not be allowed to set. Answers variables that fit the user.
+fn become_user(args: &ExecShimArgs) -> Result<Vec<(&'static str, String)>, ShimError> {
+    let Some(name) = &args.user else { return Ok(Vec::new()) };
+    let account = Account::of(name)?;
+    account.become_it()?;
+    let wanted = |variable: &str| args.user_variable.iter().any(|known| known == variable);
+    Ok(account.variables().into_iter().filter(|(variable, _)| wanted(variable)).collect())
+}
+
+/// A program that does not end by SIGXCPU at its limit is killed here; where less is allowed already, there.
+fn most_cpu_time(wanted: u64) -> u64 {
+    let graceful = wanted.saturating_add(limits::CPU_TIME_GRACE);
+    let allowed = rustix::process::getrlimit(Resource::Cpu).maximum;
+    allowed.map_or(graceful, |allowed| graceful.min(allowed.max(wanted)))
 }
 
 #[cfg(test)]

@@ -25,7 +25,8 @@ pub struct LifecycleEvent {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub generation: Option<Generation>,
     /// What happened: `starting`, `ready`, `unhealthy`, `exited`, `backoff`, `parked`, `stopping`, `stopped`,
-    /// `unkillable`, `actor_failed`, `actor_restarted`, `escalated`, `reloaded`, `service_started`, `service_stopping`.
+    /// `unkillable`, `actor_failed`, `actor_restarted`, `wedged`, `escalated`, `group_restarting`,
+    /// `group_parked`, `group_gave_up`, `reloaded`, `service_started`, `service_stopping`.
     pub kind: String,
     /// The cause, in words.
     #[serde(skip_serializing_if = "Option::is_none", default)]

@@ -5,6 +5,7 @@ pub mod messages;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use actix::{Actor, ActorContext, Context, Handler, Recipient};
 
@@ -77,10 +78,16 @@ fn log(event: &LifecycleEvent) {
         };
     }
     match event.kind.as_str() {
-        "parked" | "unkillable" | "escalated" => line!(error),
-        "exited" | "unhealthy" | "actor_failed" | "actor_restarted" => line!(warn),
+        "parked" | "unkillable" | "escalated" | "group_gave_up" | "wedged" => line!(error),
+        "group_restarting" | "group_parked" | "exited" | "unhealthy" | "actor_failed"
+        | "actor_restarted" => line!(warn),
         _ => line!(info),
     }
+}
+
+/// The cause of `wedged`.
+fn still(silent_for: Duration) -> String {
+    format!("no progress for {:.1} s", silent_for.as_secs_f64())
 }
 
 fn first_line(text: &str) -> &str {
@@ -113,6 +120,7 @@ impl Handler<SupervisionNotice> for EventLog {
     fn handle(&mut self, told: SupervisionNotice, _: &mut Self::Context) {
         let (child, kind, cause) = match told.notice {
             Notice::ChildFailed { child, reason } => (child, "actor_failed", reason.to_string()),
+            Notice::ChildWedged { child, silent_for } => (child, "wedged", still(silent_for)),
             Notice::ChildRestarted { child, restarts } => {
                 (child, "actor_restarted", format!("restart {restarts}"))
             }

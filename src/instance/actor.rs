@@ -5,6 +5,7 @@
 
 mod attaching;
 mod telling;
+mod turns;
 mod wishes;
 
 use std::sync::Arc;
@@ -15,18 +16,18 @@ use actix::{
 };
 use tokio::sync::oneshot;
 
-pub use self::wishes::{BringUp, BringUpHow, Reconfigure, TakeDown};
+use self::turns::Turns;
+pub use self::wishes::{BringUp, BringUpHow, CallUp, Reconfigure, TakeDown};
 use super::command_line;
 use super::endpoint::{Endpoint, check_port, free_port};
 use super::machine::{Effect, Event, Machine, Policies};
-use super::messages::ModelError;
+use super::messages::{LoadModel, ModelError};
 use super::services::Services;
-use crate::clock::{Clock, Moment};
+use crate::clock::{Clock, Moment, Started};
 use crate::ids::{Generation, InstanceId, ProcessKey};
 use crate::launcher::table_messages::{CancelSpawn, Sample, Signal, Spawn};
 use crate::launcher::{
-    GroupSignal, InstanceRecord, ReadyChannel, ReadyEnd, Report, SHIM_FAILED, SpawnError,
-    SpawnOrder,
+    GroupSignal, InstanceRecord, ReadyChannel, ReadyEnd, Report, SpawnError, SpawnOrder,
 };
 use crate::probe::{Finding, HealthQuestion, ProbeReport, ReadySign};
 use crate::registry::messages::{InstanceView, LastExit};
@@ -41,13 +42,12 @@ pub struct InstanceActor {
     model: Arc<ModelSpec>,
     backend: Arc<BackendSpec>,
     services: Services,
-    /// Taken along when this instance escalates.
-    supervisor: Recipient<StopActor>,
+    above: Above,
     slot: ExitSlot,
     machine: Machine,
     endpoint: Endpoint,
     pid: Option<u32>,
-    started_at: Option<f64>,
+    started_at: Option<Started>,
     ready_end: Option<ReadyEnd>,
     protocols: Vec<String>,
     progress: Option<String>,
@@ -59,9 +59,19 @@ pub struct InstanceActor {
     kept: Option<InstanceRecord>,
     waiters: Vec<Waiter>,
     stop_waiters: Vec<oneshot::Sender<Result<(), ModelError>>>,
+    turns: Turns,
     /// The service stops: nothing is started any more.
     closing: bool,
     timer: Option<(Moment, SpawnHandle)>,
+}
+
+/// Whom an instance turns to.
+#[derive(Clone)]
+pub struct Above {
+    /// Taken along when this instance escalates.
+    pub supervisor: Recipient<StopActor>,
+    /// Brings up the models that this one is started after.
+    pub desk: Recipient<LoadModel>,
 }
 
 struct Waiter {
@@ -76,11 +86,11 @@ impl InstanceActor {
         model: Arc<ModelSpec>,
         backend: Arc<BackendSpec>,
         services: Services,
-        supervisor: Recipient<StopActor>,
+        above: Above,
         slot: ExitSlot,
     ) -> Self {
         let id = model.instance_id();
-        let policies = policies(&backend);
+        let policies = policies(&model, &backend);
         Self {
             machine: Machine::new(policies, fastrand::u64(..)),
             endpoint: Endpoint::fresh_ipc(&services.settings.model_socket_dir),
@@ -88,7 +98,7 @@ impl InstanceActor {
             model,
             backend,
             services,
-            supervisor,
+            above,
             slot,
             pid: None,
             started_at: None,
@@ -101,6 +111,7 @@ impl InstanceActor {
             kept: None,
             waiters: Vec::new(),
             stop_waiters: Vec::new(),
+            turns: Turns::default(),
             closing: false,
             timer: None,
         }
@@ -126,6 +137,7 @@ impl InstanceActor {
 
     fn perform(&mut self, effect: Effect, ctx: &mut Context<Self>) {
         match effect {
+            Effect::AwaitTurn(_) => self.await_turn(ctx),
             Effect::Spawn(generation) => self.spawn(generation, ctx),
             Effect::CancelSpawn(generation) => {
                 let asked = self.services.table.send(CancelSpawn(self.key(generation)));
@@ -159,6 +171,7 @@ impl InstanceActor {
                     at: Clock::wall_seconds(),
                 }));
             }
+            Effect::Failed => self.note_failure(),
             Effect::Escalate(why) => self.escalate(why, ctx),
         }
     }
@@ -295,7 +308,7 @@ impl InstanceActor {
             Report::Spawned { key, identity, ready } => {
                 if key.generation == self.machine.generation() {
                     self.pid = Some(identity.pid);
-                    self.started_at = Some(Clock::wall_seconds());
+                    self.started_at = Some(self.services.clock.started());
                     self.ready_end = ready;
                 } else {
                     // ordered through a process table that failed before it could tell: nobody waits for it any more
@@ -307,9 +320,12 @@ impl InstanceActor {
             Report::SpawnFailed { key, error } => {
                 self.feed(Event::SpawnFailed(key.generation, error), ctx);
             }
-            Report::Exited { key, status, output } => {
+            Report::Exited { key, status, cause, output } => {
                 if key.generation == self.machine.generation() {
                     self.exit_output = output;
+                }
+                if let Some(cause) = cause {
+                    self.feed(Event::ExitCause(key.generation, cause), ctx);
                 }
                 self.feed(Event::Exited(key.generation, status), ctx);
             }
@@ -322,19 +338,13 @@ impl InstanceActor {
     }
 }
 
-fn policies(backend: &BackendSpec) -> Policies {
-    let mut restart = backend.restart.clone();
-    let through_shim =
-        !backend.limits.is_unlimited() || matches!(backend.start.ready, Readiness::Fd { .. });
-    if through_shim {
-        // what `exec` itself refuses comes as an exit of the shim
-        restart.fatal_codes.extend(SHIM_FAILED.map(i32::from));
-    }
+fn policies(model: &ModelSpec, backend: &BackendSpec) -> Policies {
     Policies {
         start: backend.start.clone(),
         health: backend.health.clone(),
-        restart,
+        restart: backend.restart.clone(),
         stop: backend.stop.clone(),
+        takes_turns: model.group.is_some() || !model.after.is_empty(),
     }
 }
 

@@ -5,20 +5,22 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix::dev::ToEnvelope;
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, ResponseFuture};
 use futures_util::future::join_all;
 use tokio::sync::oneshot;
 
-use super::actor::{BringUp, BringUpHow, InstanceActor, Reconfigure, TakeDown, log_path};
+use super::actor::{BringUp, BringUpHow, CallUp, InstanceActor, Reconfigure, TakeDown, log_path};
+use super::grouping::GroupEntry;
 use super::messages::{LoadModel, LogPage, ModelError, ReadLog, RestartModel};
 use super::services::Services;
 pub use super::taking_up::SupervisorUp;
-use crate::ids::{InstanceId, ModelName};
+use crate::ids::{GroupName, InstanceId, ModelName};
 use crate::launcher::table_messages::Tail;
 use crate::limits;
 use crate::registry::catalogue::Catalogue;
 use crate::registry::messages::InstanceView;
-use crate::settings::model::{BackendSpec, ModelSpec, ServiceSettings};
+use crate::settings::model::{BackendSpec, GroupSpec, ModelSpec, ServiceSettings};
 use crate::supervision::crash::crashes_on_request;
 use crate::supervision::{StopActor, Supervisor};
 
@@ -28,6 +30,7 @@ pub struct ModelDesk {
     pub(super) services: Services,
     pub(super) supervisor: Option<Addr<Supervisor>>,
     pub(super) instances: HashMap<ModelName, Entry>,
+    pub(super) groups: HashMap<GroupName, GroupEntry>,
     /// Starts of actors are numbered, so that what is told of an old one is known for it.
     pub(super) last_start: u64,
     pub(super) closing: bool,
@@ -62,6 +65,7 @@ impl ModelDesk {
             services,
             supervisor: None,
             instances: HashMap::new(),
+            groups: HashMap::new(),
             last_start: 0,
             closing: false,
         }
@@ -87,6 +91,7 @@ impl ModelDesk {
             model: model.clone(),
             backend: backend.clone(),
             settings: self.services.settings.clone(),
+            group: self.group_of(model),
         }
     }
 
@@ -106,26 +111,84 @@ impl ModelDesk {
             Ok(found) => found,
             Err(error) => return Box::pin(std::future::ready(Err(error))),
         };
-        let model = found.0.name.clone();
-        let mut instance = self.instance(found, ctx);
+        let model = found.0.clone();
+        let instance = self.instance(found, ctx);
         let desk = ctx.address();
         Box::pin(async move {
-            for _ in 0..ATTEMPTS {
-                match instance.await.unwrap_or(Err(ModelError::ShuttingDown)) {
-                    Ok(addr) => match addr.send(wish).await {
-                        Ok(Err(ModelError::Replaced(_))) | Err(_) => {}
-                        Ok(answer) => return answer,
-                    },
-                    Err(ModelError::Replaced(_)) => {}
-                    Err(error) => return Err(error),
-                }
-                tokio::time::sleep(PAUSE).await;
-                let asked = desk.send(FindActor(model.clone())).await;
-                instance = asked.map_err(|_| ModelError::ShuttingDown)??;
-            }
-            Err(ModelError::Replaced(model.to_string()))
+            call_up_group(&desk, &model, wish.how).await?;
+            pass_on(&desk, &model.name, instance, wish).await
         })
     }
+}
+
+/// Passes a wish on to an instance, again where its actor is replaced under it.
+async fn pass_on<W, T>(
+    desk: &Addr<ModelDesk>,
+    model: &ModelName,
+    mut instance: oneshot::Receiver<FoundActor>,
+    wish: W,
+) -> Result<T, ModelError>
+where
+    W: Message<Result = Result<T, ModelError>> + Copy + Send + 'static,
+    T: Send + 'static,
+    InstanceActor: Handler<W>,
+    Context<InstanceActor>: ToEnvelope<InstanceActor, W>,
+{
+    for _ in 0..ATTEMPTS {
+        match instance.await.unwrap_or(Err(ModelError::ShuttingDown)) {
+            Ok(addr) => match addr.send(wish).await {
+                Ok(Err(ModelError::Replaced(_))) | Err(_) => {}
+                Ok(answer) => return answer,
+            },
+            Err(ModelError::Replaced(_)) => {}
+            Err(error) => return Err(error),
+        }
+        tokio::time::sleep(PAUSE).await;
+        instance = find_actor(desk, model).await?;
+    }
+    Err(ModelError::Replaced(model.to_string()))
+}
+
+async fn find_actor(
+    desk: &Addr<ModelDesk>,
+    model: &ModelName,
+) -> Result<oneshot::Receiver<FoundActor>, ModelError> {
+    let asked = desk.send(FindActor(model.clone())).await;
+    asked.map_err(|_| ModelError::ShuttingDown)?
+}
+
+/// Calls all members of a model's group that it needs, in their order, and the model among them.
+async fn call_up_group(
+    desk: &Addr<ModelDesk>,
+    model: &ModelSpec,
+    how: BringUpHow,
+) -> Result<(), ModelError> {
+    let Some(group) = &model.group else { return Ok(()) };
+    let needed = group.needed_by(&model.name);
+    if needed.len() < 2 {
+        return Ok(());
+    }
+    let wish = CallUp { how: if how == BringUpHow::Restart { BringUpHow::Load } else { how } };
+    for member in
+        needed.iter().filter(|member| **member != model.name || how != BringUpHow::Restart)
+    {
+        let called = async { pass_on(desk, member, find_actor(desk, member).await?, wish).await };
+        match called.await {
+            Err(error) if *member != model.name => return Err(of_member(group, member, error)),
+            called => called?,
+        }
+    }
+    Ok(())
+}
+
+/// Why a model cannot come up, where that lies at another member of its group.
+fn of_member(group: &GroupSpec, member: &ModelName, error: ModelError) -> ModelError {
+    let (reason, output) = match error {
+        ModelError::ShuttingDown => return error,
+        ModelError::StartFailed { reason, output } => (reason, output),
+        other => (other.to_string(), Vec::new()),
+    };
+    ModelError::StartFailed { reason: format!("group {}: {member}: {reason}", group.name), output }
 }
 
 impl Actor for ModelDesk {
@@ -214,6 +277,7 @@ impl Handler<UseModels> for ModelDesk {
         let UseModels { catalogue, settings } = fresh;
         self.services.settings = settings;
         let before = std::mem::replace(&mut self.catalogue, catalogue);
+        self.use_groups(ctx);
         for (model, entry) in &self.instances {
             let Some(addr) = &entry.addr else { continue };
             match self.catalogue.find(model.as_str()) {

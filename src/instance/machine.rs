@@ -15,11 +15,13 @@
 mod ending;
 mod messages;
 mod resuming;
+mod turns;
 mod watching;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub use self::ending::TRIAL;
 pub use self::messages::{Effect, Event, Policies, Presence};
 use super::health::HealthWatch;
 use super::restart::RestartBook;
@@ -27,6 +29,7 @@ use super::state::State;
 use crate::clock::Moment;
 use crate::ids::Generation;
 use crate::launcher::GroupSignal;
+use crate::launcher::exit_cause::ExitCause;
 use crate::limits;
 use crate::settings::policy::{HealthCheck, Readiness};
 
@@ -70,6 +73,10 @@ enum StopCause {
     Faulty(String),
     /// Somebody wants it replaced.
     ByHand,
+    /// Another member of its group failed.
+    Along(String),
+    /// Another member of its group was parked, for so long.
+    ParkedAlong(String, Duration),
 }
 
 /// See the module.
@@ -79,10 +86,14 @@ pub struct Machine {
     state: State,
     generation: Generation,
     wanted: bool,
+    /// It is starting, and those who must come up first have not.
+    awaits_turn: bool,
     /// A process of the present generation is known to live.
     spawned: bool,
     was_ready: bool,
     stop_cause: Option<StopCause>,
+    /// What the launcher knows of the end that it tells next.
+    exit_cause: Option<ExitCause>,
     /// A KILL was asked for before there was a process.
     hurry: bool,
     book: RestartBook,
@@ -108,9 +119,11 @@ impl Machine {
             state: State::Stopped,
             generation: Generation::default(),
             wanted: false,
+            awaits_turn: false,
             spawned: false,
             was_ready: false,
             stop_cause: None,
+            exit_cause: None,
             hurry: false,
             health: HealthWatch::default(),
             asked_at: None,
@@ -138,6 +151,11 @@ impl Machine {
     /// The present start.
     pub fn generation(&self) -> Generation {
         self.generation
+    }
+
+    /// Whether it waits for others to come up first.
+    pub fn awaits_turn(&self) -> bool {
+        self.awaits_turn
     }
 
     /// Restarts since it was loaded.
@@ -187,11 +205,21 @@ impl Machine {
             Event::Stop => self.on_stop(now),
             Event::Kill => self.on_kill(now),
             Event::Tick => self.on_tick(now),
+            Event::Turn(g) if self.awaits_turn && g == self.generation => self.on_turn(now),
+            Event::NoTurn(g, why) if self.awaits_turn && g == self.generation => {
+                self.on_no_turn(why, now);
+            }
+            Event::TakenAlong(cause) => self.on_taken_along(cause, now),
+            Event::ParkedAlong { why, cool_off } => self.on_parked_along(why, cool_off, now),
+            Event::GroupGaveUp(why) => self.on_group_gave_up(why, now),
             Event::Spawned(g) if self.expects_spawn(g) => self.on_spawned(now),
             Event::SpawnFailed(g, error) if self.expects_spawn(g) => {
                 self.on_spawn_failed(&error, now);
             }
             Event::SpawnCancelled(g) if self.expects_spawn(g) => self.on_spawn_cancelled(now),
+            Event::ExitCause(g, cause) if g == self.generation && self.spawned => {
+                self.exit_cause = Some(cause);
+            }
             Event::Exited(g, status) if g == self.generation && self.spawned => {
                 self.on_exited(status, now);
             }
@@ -221,6 +249,7 @@ impl Machine {
     fn expects_spawn(&self, generation: Generation) -> bool {
         generation == self.generation
             && !self.spawned
+            && !self.awaits_turn
             && matches!(self.state, State::Starting | State::Stopping)
     }
 
@@ -244,6 +273,8 @@ impl Machine {
         self.wanted = true;
         self.book.clear();
         match self.state {
+            // it has no process, and will have a new one
+            State::Starting if self.awaits_turn => {}
             State::Starting | State::Ready | State::Unhealthy => {
                 self.end_process(StopCause::ByHand, self.policies.stop.grace, now);
             }
@@ -261,6 +292,7 @@ impl Machine {
     fn on_stop(&mut self, now: Moment) {
         self.wanted = false;
         match self.state {
+            State::Starting if self.awaits_turn => self.down(now),
             State::Starting | State::Ready | State::Unhealthy => {
                 self.end_process(StopCause::Asked, self.policies.stop.grace, now);
             }
@@ -289,8 +321,18 @@ impl Machine {
         self.stop_cause = None;
         self.hurry = false;
         self.reason = None;
-        self.timers.insert(Timer::StartTotal, now + self.policies.start.total_timeout);
         self.change(State::Starting, cause);
+        if self.policies.takes_turns {
+            self.awaits_turn = true;
+            self.effects.push(Effect::AwaitTurn(self.generation));
+        } else {
+            self.order(now);
+        }
+    }
+
+    fn order(&mut self, now: Moment) {
+        self.awaits_turn = false;
+        self.timers.insert(Timer::StartTotal, now + self.policies.start.total_timeout);
         self.effects.push(Effect::Spawn(self.generation));
     }
 
@@ -346,6 +388,7 @@ impl Machine {
         if self.policies.health.check != HealthCheck::None {
             // the first question comes at a random point of the interval, so that many instances spread their load
             let first = now + self.policies.health.every.mul_f64(self.spread.f64().max(0.1));
+            let first = self.on_the_beat(first);
             let planned = self.timers.entry(Timer::Health).or_insert(first);
             *planned = first.min(*planned);
         }
@@ -361,7 +404,5 @@ impl Machine {
     }
 }
 
-#[cfg(test)]
-mod properties;
 #[cfg(test)]
 mod tests;

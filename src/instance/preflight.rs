@@ -6,6 +6,7 @@ use super::command_line::{self, script_path};
 use super::endpoint::Endpoint;
 use super::messages::ModelError;
 use crate::ids::InstanceId;
+use crate::launcher::account;
 use crate::launcher::local::obstacle;
 use crate::settings::model::{BackendSpec, LaunchForm, ModelSpec, Settings, StartFacts, Transport};
 
@@ -58,6 +59,9 @@ fn obstacles(model: &ModelSpec, settings: &Settings) -> Vec<String> {
     }
     let mut found: Vec<String> = missing_script.into_iter().collect();
     found.extend(obstacle(&command).map(|error| error.to_string()));
+    if let Some(user) = &backend.limits.user {
+        found.extend(account::obstacle(user).map(|error| error.to_string()));
+    }
     if let Some(path) = model.path.as_deref().filter(|path| is_missing_file(path))
         && command.args.iter().any(|word| word.contains(path))
     {

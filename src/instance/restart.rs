@@ -127,6 +127,11 @@ impl RestartBook {
         Verdict::Restart(self.delay())
     }
 
+    /// Gives up for a reason that lies outside this book: its group allows no further restart.
+    pub fn give_up_for(&mut self, why: String) -> Verdict {
+        self.give_up(why)
+    }
+
     fn delay(&mut self) -> Duration {
         match self.consecutive_failures {
             0 | 1 => Duration::ZERO,

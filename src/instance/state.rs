@@ -88,7 +88,7 @@ impl fmt::Display for State {
 }
 
 /// Every legal transition; all other pairs are faults of the machine and never carried out.
-pub const TRANSITIONS: [(State, State); 24] = {
+pub const TRANSITIONS: [(State, State); 25] = {
     use State::{
         Backoff, Exited, Parked, Ready, Starting, Stopped, Stopping, Unhealthy, Unkillable,
     };
@@ -112,6 +112,8 @@ pub const TRANSITIONS: [(State, State); 24] = {
         (Exited, Stopped),
         (Backoff, Starting),
         (Backoff, Stopped),
+        // its group gave up, or another member of it was parked
+        (Backoff, Parked),
         (Parked, Starting),
         (Parked, Stopped),
         (Stopping, Stopped),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use actix::{Addr, AsyncContext, Context, Handler, Message};
 use tokio::sync::oneshot;
 
-use super::actor::{InstanceActor, TakeDown};
+use super::actor::{Above, InstanceActor, TakeDown};
 use super::command_line::script_path;
 use super::desk::{ATTEMPTS, FoundActor, ModelDesk, PAUSE, ReadyBackend};
 use super::endpoint::Endpoint;
@@ -134,11 +134,15 @@ fn child_spec(
         ..ChildRules::worker(model.instance_id().as_str())
     };
     let name = model.name.clone();
+    let asked = desk.clone();
     ChildSpec::actor(
         rules,
         move |slot| {
-            let supervisor = supervisor.clone().recipient();
-            InstanceActor::new(model.clone(), backend.clone(), services.clone(), supervisor, slot)
+            let above = Above {
+                supervisor: supervisor.clone().recipient(),
+                desk: asked.clone().recipient(),
+            };
+            InstanceActor::new(model.clone(), backend.clone(), services.clone(), above, slot)
         },
         move |addr| desk.do_send(Introduce { model: name.clone(), addr }),
     )
@@ -220,6 +224,8 @@ impl Handler<SupervisorUp> for ModelDesk {
                 let _ = waiting.send(Err(ModelError::Replaced(model.to_string())));
             }
         }
+        self.groups.clear();
+        self.use_groups(ctx);
         let inventory = self.services.table.send(ReadInventory);
         let desk = ctx.address();
         actix_rt::spawn(async move {

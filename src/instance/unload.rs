@@ -17,14 +17,30 @@ impl Handler<UnloadModel> for ModelDesk {
     fn handle(&mut self, unload: UnloadModel, ctx: &mut Context<Self>) -> Self::Result {
         let name = unload.model;
         // a model that was taken out of the configuration may still run
-        let model = match self.catalogue.find(&name) {
-            Ok(model) => Some(model.name.clone()),
-            Err(_) => ModelName::try_new(&name).ok(),
+        let (model, group) = match self.catalogue.find(&name) {
+            Ok(model) => (Some(model.name.clone()), model.group.clone()),
+            Err(_) => (ModelName::try_new(&name).ok(), None),
         };
         let Some(model) = model else {
             return Box::pin(std::future::ready(Err(ModelError::NotLoaded(name))));
         };
-        Box::pin(take_down(ctx.address(), self.services.table.clone(), model, name))
+        let (desk, table) = (ctx.address(), self.services.table.clone());
+        let Some(group) = group else { return Box::pin(take_down(desk, table, model, name)) };
+        Box::pin(async move {
+            let mut outcome = Err(ModelError::NotLoaded(name.clone()));
+            for member in group.ended_with(&model).iter().rev() {
+                let ended = take_down(desk.clone(), table.clone(), member.clone(), name.clone());
+                // what becomes of the others is no answer to who asked for this one
+                match ended.await {
+                    ended if *member == model => outcome = ended,
+                    Ok(()) | Err(ModelError::NotLoaded(_)) => {}
+                    Err(error) => {
+                        tracing::warn!(model = %member, %error, "not unloaded with its group")
+                    }
+                }
+            }
+            outcome
+        })
     }
 }
 

@@ -4,9 +4,12 @@
 //! It knows programs, signals and files; it does not know what a model speaks.
 //!
 //! - [`local`] runs processes of this machine; [`scripted`] is its fake for tests in virtual time
+//! - [`account`] is the user that a backend runs as, [`exit_cause`] says which limit ended a process
 //! - [`table`] is the actor, [`table_messages`] what it may be asked, [`admission`] which spawn may go out now
 
+pub mod account;
 pub mod admission;
+pub mod exit_cause;
 pub mod local;
 pub mod scripted;
 pub mod table;
@@ -23,7 +26,8 @@ use std::time::Duration;
 use actix::{Message, Recipient};
 use serde::{Deserialize, Serialize};
 
-use crate::clock::Moment;
+use self::exit_cause::ExitCause;
+use crate::clock::{Moment, Started};
 use crate::ids::{Generation, InstanceId, ProcessKey};
 use crate::settings::policy::{LogFilePolicy, ResourceLimits, StopSignal};
 
@@ -59,6 +63,9 @@ pub trait Launcher: Send + Sync {
 /// Exit codes of the exec shim for a program that cannot be executed, as in a shell: anything but a missing one, and a
 /// missing one. No restart mends them.
 pub const SHIM_FAILED: [u8; 2] = [126, 127];
+
+/// What the exec shim's own line of output begins with: a program may end with the same codes.
+pub const SHIM_PREFIX: &str = "symphony exec-shim: ";
 
 /// As a program: the one that is running. The launcher puts in its path at each start, so that it is found also after
 /// its file was replaced.
@@ -167,6 +174,8 @@ pub enum Report {
         key: ProcessKey,
         /// How it ended.
         status: ExitStatus,
+        /// What is known of it beyond that.
+        cause: Option<ExitCause>,
         /// The last lines it wrote.
         output: Vec<String>,
     },
@@ -294,14 +303,30 @@ pub struct InstanceRecord {
     pub window: Vec<Moment>,
     /// When the present wait (backoff, cool-off) ends.
     pub wait_until: Option<Moment>,
-    /// When the present process was started, seconds since 1970.
-    pub started_at: Option<f64>,
+    /// When the present process was started.
+    pub started_at: Option<Started>,
     /// Protocols of the present process.
     pub protocols: Vec<String>,
     /// The present reason, as `status` tells it.
     pub reason: Option<String>,
     /// How its last process ended.
     pub last_exit: Option<Arc<LastExit>>,
+    /// What it has to do with others.
+    #[serde(default)]
+    pub turn: TurnRecord,
+}
+
+/// What is remembered of an instance's place among those that it comes up with.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct TurnRecord {
+    /// It starts, and waits for those before it.
+    pub awaited: bool,
+    /// Its process is being ended because of another member of its group.
+    pub taken_along: bool,
+    /// In which round of its group its last process was started.
+    pub round: Option<u64>,
+    /// Its failures that its group may still count.
+    pub failures: Vec<Moment>,
 }
 
 /// How a process ended, as it is kept and shown.

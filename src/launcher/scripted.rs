@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use actix::Recipient;
 
+use super::exit_cause::ExitCause;
 use super::{
     ExitStatus, GroupSignal, InstanceRecord, Launcher, ProcessCommand, ProcessIdentity,
     ReadyChannel, ReadyEnd, Report, SpawnError, SpawnOrder, TailOrder,
@@ -181,6 +182,11 @@ impl ScriptedLauncher {
         self.lock().exit(key, status, output);
     }
 
+    /// A process ends at a limit. Does nothing where it does not live.
+    pub fn exit_because(&self, key: &ProcessKey, status: ExitStatus, cause: ExitCause) {
+        self.lock().exit_because(key, status, Some(cause), Vec::new());
+    }
+
     /// A process says on its readiness channel that it is ready. Answers whether it could.
     pub fn say_ready(&self, key: &ProcessKey) -> bool {
         match self.lock().processes.get_mut(key).map(|process| &mut process.ready) {
@@ -232,8 +238,18 @@ impl Inner {
     }
 
     fn exit(&mut self, key: &ProcessKey, status: ExitStatus, output: Vec<String>) {
+        self.exit_because(key, status, None, output);
+    }
+
+    fn exit_because(
+        &mut self,
+        key: &ProcessKey,
+        status: ExitStatus,
+        cause: Option<ExitCause>,
+        output: Vec<String>,
+    ) {
         if self.processes.remove(key).is_some() {
-            self.report(Report::Exited { key: key.clone(), status, output });
+            self.report(Report::Exited { key: key.clone(), status, cause, output });
         }
     }
 }

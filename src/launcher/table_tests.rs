@@ -363,5 +363,6 @@ fn record(model: &str, generation: u64) -> InstanceRecord {
         protocols: Vec::new(),
         reason: None,
         last_exit: None,
+        turn: crate::launcher::TurnRecord::default(),
     }
 }

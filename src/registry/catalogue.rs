@@ -85,6 +85,8 @@ mod tests {
                 backend: None,
                 path: None,
                 autostart: false,
+                after: Vec::new(),
+                group: None,
             })
         });
         Catalogue::new(models.collect())

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use actix::Message;
 
+use crate::clock::Started;
 use crate::ids::{Generation, InstanceId, ModelName};
 use crate::instance::state::State;
 pub use crate::launcher::LastExit;
@@ -27,8 +28,8 @@ pub struct InstanceView {
     pub state: State,
     /// The running process.
     pub pid: Option<u32>,
-    /// When that process was started, seconds since 1970.
-    pub started_at: Option<f64>,
+    /// When that process was started.
+    pub started_at: Option<Started>,
     /// Restarts since it was loaded.
     pub restarts: u64,
     /// How its last process ended.
@@ -39,6 +40,8 @@ pub struct InstanceView {
     pub reason: Option<String>,
     /// What a loading process said of its progress.
     pub progress: Option<String>,
+    /// The group that its model is a member of.
+    pub group: Option<String>,
 }
 
 /// An instance changed, or introduces itself.

@@ -193,6 +193,7 @@ mod tests {
             protocols: protocols.iter().map(|p| (*p).to_owned()).collect(),
             reason: None,
             progress: None,
+            group: None,
         })
     }
 

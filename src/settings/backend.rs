@@ -7,6 +7,7 @@ use super::model::{BackendSpec, LaunchForm, Transport};
 use super::path::shown;
 use super::placeholder::{Placeholder, Template};
 use super::policies;
+use super::policy::Readiness;
 use super::raw::{KindWord, RawBackendTable};
 use super::reader::Reader;
 
@@ -39,6 +40,10 @@ pub(super) fn read(
     let restart = policies::restart(reader, &raw.restart);
     let stop = policies::stop(reader, &raw.stop);
     let limits = policies::resource_limits(reader, &raw.limits);
+    if limits.user.is_some() && start.ready == Readiness::Notify {
+        let message = "cannot reach the socket of ready = \"notify\", which lies in a private folder; use ready = { fd = 3 }";
+        reader.fault(&["limits", "user"], message);
+    }
     let log = policies::log(reader, &raw.log);
     let (launch, placeholders) = launch(reader, raw, transport, anchors)?;
     let spec = BackendSpec {

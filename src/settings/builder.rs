@@ -9,17 +9,18 @@ use std::sync::Arc;
 use super::endpoint::{Endpoint, socket_path_fits};
 use super::error::{FaultList, SettingsError};
 use super::fault::Fault;
+use super::groups;
 use super::model::{
-    BackendKind, BackendSpec, Endpoints, LaunchForm, LoggingSettings, ModelSpec, ServiceSettings,
-    Settings, Transport,
+    BackendKind, BackendSpec, Endpoints, GroupSpec, LaunchForm, LoggingSettings, ModelSpec,
+    ServiceSettings, Settings, Transport,
 };
 use super::policies::HEALTH_PATH;
 use super::policy::{
-    HealthCheck, HealthPolicy, LogFilePolicy, Readiness, ResourceLimits, RestartPolicy,
-    StartPolicy, StopPolicy,
+    CgroupChoice, GroupStrategy, HealthCheck, HealthPolicy, LogFilePolicy, Readiness,
+    ResourceLimits, RestartPolicy, StartPolicy, StopPolicy,
 };
 use super::service;
-use crate::ids::{InvalidName, ModelName};
+use crate::ids::{GroupName, InvalidName, ModelName};
 
 impl Settings {
     /// Settings of a private service that keeps everything inside one folder: sockets, logs, short-lived files.
@@ -59,11 +60,14 @@ impl Settings {
                 log_dir: folder.join("logs"),
                 runtime_dir: folder.join("run"),
                 symphony_binary: None,
+                // they need `symphony` as a helper, which an embedding program may not have
+                cgroup: CgroupChoice::Off,
                 spawns_at_once: service::SPAWNS_AT_ONCE,
                 drain_timeout: service::DRAIN_TIMEOUT,
             },
             logging: LoggingSettings::default(),
             models: Vec::new(),
+            groups: Vec::new(),
             source: None,
             warnings: Vec::new(),
         })
@@ -74,6 +78,37 @@ impl Settings {
     pub fn with_model(mut self, model: ModelSpec) -> Self {
         self.models.push(Arc::new(model));
         self
+    }
+
+    /// The same with one more group of models that are there already.
+    #[must_use]
+    pub fn with_group(mut self, group: GroupSpec) -> Self {
+        let group = Arc::new(group);
+        for model in self.models.iter_mut().filter(|model| group.place(&model.name).is_some()) {
+            Arc::make_mut(model).group = Some(group.clone());
+        }
+        self.groups.push(group);
+        self
+    }
+}
+
+impl GroupSpec {
+    /// A group of these models, in this order, with the usual window.
+    ///
+    /// # Errors
+    /// As [`ModelSpec::new`].
+    pub fn new<S: AsRef<str>>(
+        name: impl AsRef<str>,
+        strategy: GroupStrategy,
+        members: impl IntoIterator<Item = S>,
+    ) -> Result<Self, InvalidName> {
+        Ok(Self {
+            name: GroupName::try_new(name)?,
+            strategy,
+            members: members.into_iter().map(ModelName::try_new).collect::<Result<_, _>>()?,
+            intensity: groups::INTENSITY,
+            period: groups::PERIOD,
+        })
     }
 }
 
@@ -90,7 +125,21 @@ impl ModelSpec {
             backend: Some(Arc::new(backend)),
             path: None,
             autostart: false,
+            after: Vec::new(),
+            group: None,
         })
+    }
+
+    /// The same, started after these models; what is no name of a model is never there.
+    ///
+    /// # Errors
+    /// As [`ModelSpec::new`].
+    pub fn with_after<S: AsRef<str>>(
+        mut self,
+        names: impl IntoIterator<Item = S>,
+    ) -> Result<Self, InvalidName> {
+        self.after = names.into_iter().map(ModelName::try_new).collect::<Result<_, _>>()?;
+        Ok(self)
     }
 
     /// The same with a full name.

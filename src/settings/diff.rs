@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::model::{LaunchForm, ModelSpec, Settings};
+use super::model::{GroupSpec, LaunchForm, ModelSpec, Settings};
 
 /// What a reload did.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -133,6 +133,7 @@ fn service_wide(old: &Settings, new: &Settings, outcome: &mut ReloadOutcome) {
         ("service.log_dir", a.log_dir != b.log_dir),
         ("service.runtime_dir", a.runtime_dir != b.runtime_dir),
         ("service.symphony_binary", a.symphony_binary != b.symphony_binary),
+        ("service.cgroup", a.cgroup != b.cgroup),
         ("service.spawns_at_once", a.spawns_at_once != b.spawns_at_once),
         ("logging.form", old.logging.form != new.logging.form),
         ("logging.format", old.logging.format != new.logging.format),
@@ -149,6 +150,18 @@ fn service_wide(old: &Settings, new: &Settings, outcome: &mut ReloadOutcome) {
     };
     outcome.needs_service_restart = changed(&at_next_start);
     outcome.applied = changed(&at_once);
+    outcome.applied.extend(changed_groups(old, new));
+}
+
+/// Groups that came, changed or went, as `groups.NAME`: their members go on under the new rules.
+fn changed_groups(old: &Settings, new: &Settings) -> Vec<String> {
+    fn by_name(settings: &Settings) -> BTreeMap<&str, &GroupSpec> {
+        settings.groups.iter().map(|group| (group.name.as_str(), &**group)).collect()
+    }
+    let (old, new) = (by_name(old), by_name(new));
+    let names: BTreeSet<&str> = old.keys().chain(new.keys()).copied().collect();
+    let changed = names.into_iter().filter(|name| old.get(name) != new.get(name));
+    changed.map(|name| format!("groups.{name}")).collect()
 }
 
 #[cfg(test)]
@@ -159,6 +172,7 @@ mod tests {
 
     use super::*;
     use crate::settings::model::BackendSpec;
+    use crate::settings::policy::GroupStrategy;
 
     fn settings(models: &[(&str, BackendSpec)]) -> Settings {
         let settings = Settings::in_folder(Path::new("/run/test")).expect("fits");
@@ -193,6 +207,7 @@ mod tests {
     fn only_what_a_process_is_started_with_replaces_it() {
         assert_eq!(restart_needed(|_| {}), None);
         assert_eq!(restart_needed(|model| model.autostart = true), Some(false));
+        assert_eq!(restart_needed(|model| model.after.push(model.name.clone())), Some(false));
         assert_eq!(restart_needed(|model| spec(model).restart.window_max = 1), Some(false));
         assert_eq!(restart_needed(|model| spec(model).health.misses = 9), Some(false));
         assert_eq!(
@@ -238,6 +253,22 @@ mod tests {
         assert_eq!(outcome.unchanged, 1);
         assert_eq!(outcome.applied, ["service.backend_path"]);
         assert_eq!(outcome.needs_service_restart, ["endpoints.cli_management"]);
+    }
+
+    #[test]
+    fn groups_come_change_and_go_without_a_restart() {
+        let alone = settings(&[("a", BackendSpec::embedded()), ("b", BackendSpec::embedded())]);
+        let grouped = |strategy| {
+            alone.clone().with_group(GroupSpec::new("g", strategy, ["a"]).expect("names"))
+        };
+        let (all, rest) = (grouped(GroupStrategy::OneForAll), grouped(GroupStrategy::RestForOne));
+        for (old, new) in [(&alone, &all), (&all, &rest), (&rest, &alone)] {
+            let outcome = diff(old, new);
+            assert_eq!(outcome.applied, ["groups.g"]);
+            let member = ChangedModel { name: "a".into(), restart_needed: false };
+            assert_eq!((outcome.changed, outcome.unchanged), (vec![member], 1));
+        }
+        assert_eq!(diff(&all, &all).applied, [""; 0]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::model::Settings;
 use super::models::Backends;
 use super::origin::{Origin, Origins};
 use super::path::{KeyPath, Step};
-use super::written::{backend, endpoints, insert, logging, merge, service_table};
+use super::written::{backend, endpoints, group, insert, logging, merge, service_table};
 
 /// The configuration that counts: every key with its value, also those that nobody set.
 ///
@@ -40,6 +40,9 @@ impl Effective {
             let mut table = json!({ "name": model.name, "type": model.model_type, "autostart": model.autostart });
             insert(&mut table, "fullname", model.fullname.as_deref());
             insert(&mut table, "path", model.path.as_deref());
+            if !model.after.is_empty() {
+                insert(&mut table, "after", Some(json!(model.after)));
+            }
             if let Some(spec) = &model.backend {
                 let base = tables.get(model.model_type.as_str()).unwrap_or(&Value::Null);
                 merge(&mut table, difference(&backend(spec), base));
@@ -52,6 +55,7 @@ impl Effective {
             "service": service_table(&settings.service),
             "model_backends": tables,
             "supported_models": models,
+            "groups": settings.groups.iter().map(|spec| group(spec)).collect::<Value>(),
         });
         let mut origins = BTreeMap::new();
         collect(&document, &KeyPath::root(), &mut |at| {
@@ -160,7 +164,7 @@ fn is_leaf(key: &str, value: &Value) -> bool {
     match value {
         Value::Object(_) => key == "ready",
         Value::Array(elements) => {
-            !elements.iter().any(Value::is_object) && key != "supported_models"
+            !elements.iter().any(Value::is_object) && !["supported_models", "groups"].contains(&key)
         }
         _ => true,
     }

@@ -10,7 +10,7 @@ use super::error::{FaultList, SettingsError};
 use super::fault::{Fault, Faults, nearest};
 use super::lookup;
 use super::model::Settings;
-use super::models::{ModelReader, scripts_to_tables, uses_scripts};
+use super::models::{ModelReader, ReadModels, scripts_to_tables, uses_scripts};
 use super::origin::{Origin, Origins};
 use super::path::{KeyPath, Step};
 use super::raw::{RawEndpoints, RawLogging, RawService};
@@ -58,7 +58,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, SettingsError> {
     let logging = service::logging(&logging, &mut faults);
     let raw: RawService = section(&values, "service", &mut faults);
     let service = service::service(&raw, &endpoints.cli_management, &anchors, &mut faults);
-    let (backends, models) =
+    let ReadModels { backends, models, groups } =
         ModelReader { anchors: &anchors, form, faults: &mut faults, warnings: &mut warnings }
             .read();
     if service.backend_path.is_none() && uses_scripts(&backends, &models) {
@@ -78,7 +78,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, SettingsError> {
         let faults = named_faults;
         return Err(SettingsError::Faulty(FaultList { source, faults, not_kept, cli_management }));
     }
-    let settings = Settings { endpoints, service, logging, models, source, warnings };
+    let settings = Settings { endpoints, service, logging, models, groups, source, warnings };
     let effective = Effective::of(&settings, &backends, &origins, &values);
     Ok(Loaded { settings, effective })
 }

@@ -6,7 +6,7 @@
 //! - `document`: a file as a tree of values, before anything is known about their meaning
 //! - `environment`, `origin`: what is laid over it, and who said what
 //! - `raw`, `schema`, `shape`: what a file may look like, and what is told where it does not
-//! - `backend`, `policies`, `models`, `service`: its meaning, read by `reader`, with all faults of it; beside them
+//! - `backend`, `policies`, `models`, `groups`, `service`: its meaning, read by `reader`, with all faults of it; beside them
 //!   [`quantity`], [`placeholder`], [`logging`], `endpoint`, `window`, `anchor`
 //! - [`model`], [`policy`]: the result; `builder` makes the same in code
 //! - [`Effective`], `written`: the result with its origins, for people; [`diff`]: what a change means for a running service
@@ -24,6 +24,7 @@ mod endpoint;
 mod environment;
 mod error;
 mod fault;
+mod groups;
 mod load;
 pub mod logging;
 mod lookup;

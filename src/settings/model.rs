@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::policy::{
-    HealthPolicy, LogFilePolicy, ResourceLimits, RestartPolicy, StartPolicy, StopPolicy,
+    CgroupChoice, GroupStrategy, HealthPolicy, LogFilePolicy, ResourceLimits, RestartPolicy,
+    StartPolicy, StopPolicy,
 };
-use crate::ids::{InstanceId, ModelName};
+use crate::ids::{GroupName, InstanceId, ModelName};
 
 /// Everything that is configured.
 #[derive(Debug, Clone)]
@@ -22,6 +23,8 @@ pub struct Settings {
     pub logging: LoggingSettings,
     /// The models that may be loaded, in file order.
     pub models: Vec<Arc<ModelSpec>>,
+    /// Models whose failures concern each other, in file order. Each member names its group, too ([`ModelSpec::group`]).
+    pub groups: Vec<Arc<GroupSpec>>,
     /// The file all this came from; `None` for the built-in default.
     pub source: Option<PathBuf>,
     /// Things worth telling that are no faults (unknown keys of a seed file).
@@ -52,6 +55,8 @@ pub struct ServiceSettings {
     pub runtime_dir: PathBuf,
     /// The `symphony` binary, used for `exec-shim` and the embedded backend. `None`: the running program.
     pub symphony_binary: Option<PathBuf>,
+    /// Whether backends get cgroups of their own.
+    pub cgroup: CgroupChoice,
     /// Spawns handed to the kernel at one time.
     pub spawns_at_once: usize,
     /// Time for requests under way before the instances are stopped.
@@ -108,6 +113,52 @@ pub struct ModelSpec {
     pub path: Option<String>,
     /// Loaded when the service starts.
     pub autostart: bool,
+    /// Models that must be ready before its process is started.
+    pub after: Vec<ModelName>,
+    /// The group that it is a member of.
+    pub group: Option<Arc<GroupSpec>>,
+}
+
+/// Models whose failures concern each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupSpec {
+    /// Its name, unique among groups.
+    pub name: GroupName,
+    /// Whom a failed member takes along.
+    pub strategy: GroupStrategy,
+    /// Its models, in the order in which they are started.
+    pub members: Vec<ModelName>,
+    /// Restarts of failed members that are allowed in [`GroupSpec::period`], over all members.
+    pub intensity: u32,
+    /// The sliding window.
+    pub period: Duration,
+}
+
+impl GroupSpec {
+    /// The members that a load of `model` brings up besides it, in order: whom it cannot do without.
+    pub fn needed_by(&self, model: &ModelName) -> &[ModelName] {
+        match (self.strategy, self.place(model)) {
+            (GroupStrategy::OneForAll, _) => &self.members,
+            (GroupStrategy::RestForOne, Some(place)) => &self.members[..=place],
+            (GroupStrategy::OneForOne, Some(place)) => &self.members[place..=place],
+            (_, None) => &[],
+        }
+    }
+
+    /// The members that end with `model` when it is unloaded, in the order of the list, and it with them.
+    pub fn ended_with(&self, model: &ModelName) -> &[ModelName] {
+        match (self.strategy, self.place(model)) {
+            (GroupStrategy::OneForAll, _) => &self.members,
+            (GroupStrategy::RestForOne, Some(place)) => &self.members[place..],
+            (GroupStrategy::OneForOne, Some(place)) => &self.members[place..=place],
+            (_, None) => &[],
+        }
+    }
+
+    /// The place of a member in the list.
+    pub fn place(&self, model: &ModelName) -> Option<usize> {
+        self.members.iter().position(|member| member == model)
+    }
 }
 
 impl ModelSpec {

@@ -1,4 +1,4 @@
-//! `model_backends` and `supported_models` become the models that may be loaded.
+//! `model_backends` and `supported_models` become the models that may be loaded; `groups` binds them together.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -9,7 +9,8 @@ use super::anchor::Anchors;
 use super::backend::{self, Backend};
 use super::document::Form;
 use super::fault::{Faults, hint};
-use super::model::{BackendSpec, LaunchForm, ModelSpec};
+use super::groups::{self, Placed};
+use super::model::{BackendSpec, GroupSpec, LaunchForm, ModelSpec};
 use super::path::{KeyPath, shown};
 use super::placeholder::Placeholder;
 use super::raw::{MODEL_KEYS, RawBackendTable, RawModel};
@@ -24,6 +25,13 @@ pub(super) struct ModelReader<'a> {
     pub warnings: &'a mut Vec<String>,
 }
 
+/// What the sections say.
+pub(super) struct ReadModels {
+    pub backends: Backends,
+    pub models: Vec<Arc<ModelSpec>>,
+    pub groups: Vec<Arc<GroupSpec>>,
+}
+
 /// The backends by type.
 pub(super) type Backends = BTreeMap<String, Arc<BackendSpec>>;
 
@@ -31,8 +39,8 @@ pub(super) type Backends = BTreeMap<String, Arc<BackendSpec>>;
 const LAUNCH_KEYS: [&str; 4] = ["command", "script", "embedded", "pass_model_name"];
 
 impl ModelReader<'_> {
-    /// All backends and all models, as far as they are good.
-    pub fn read(&mut self) -> (Backends, Vec<Arc<ModelSpec>>) {
+    /// All backends, models and groups, as far as they are good.
+    pub fn read(&mut self) -> ReadModels {
         let values = self.anchors.values;
         let mut backends = BTreeMap::new();
         let tables = values.get("model_backends").and_then(Value::as_object);
@@ -54,13 +62,15 @@ impl ModelReader<'_> {
         let elements = values.get("supported_models").and_then(Value::as_array);
         let mut models = Vec::new();
         for (index, element) in elements.into_iter().flatten().enumerate() {
-            models.extend(
-                self.model(index, element, &backends).map(|model| (index, Arc::new(model))),
-            );
+            models.extend(self.model(index, element, &backends).map(|model| (index, model)));
         }
         self.same_names(&models);
-        let backends = backends.into_iter().map(|(name, backend)| (name, backend.spec)).collect();
-        (backends, models.into_iter().map(|(_, model)| model).collect())
+        let groups = groups::read(values, &mut models, self.faults);
+        ReadModels {
+            backends: backends.into_iter().map(|(name, backend)| (name, backend.spec)).collect(),
+            models: models.into_iter().map(|(_, model)| Arc::new(model)).collect(),
+            groups,
+        }
     }
 
     fn backend(
@@ -118,7 +128,14 @@ impl ModelReader<'_> {
             backend: backend.map(|backend| backend.spec),
             path,
             autostart: raw.autostart.unwrap_or(false),
+            after: self.names(&at.key("after"), raw.after.unwrap_or_default()),
+            group: None,
         })
+    }
+
+    fn names(&mut self, at: &KeyPath, texts: Vec<String>) -> Vec<ModelName> {
+        let texts = texts.iter().enumerate();
+        texts.filter_map(|(place, text)| self.name(&at.index(place), text)).collect()
     }
 
     fn name(&mut self, at: &KeyPath, text: &str) -> Option<ModelName> {
@@ -206,7 +223,7 @@ impl ModelReader<'_> {
     }
 
     /// A request names a model: a name that two of them have would never reach the second.
-    fn same_names(&mut self, models: &[(usize, Arc<ModelSpec>)]) {
+    fn same_names(&mut self, models: &[Placed]) {
         let at = |index: usize| KeyPath::of(&["supported_models"]).index(index);
         let mut names = HashMap::new();
         for (index, model) in models {

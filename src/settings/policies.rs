@@ -275,6 +275,7 @@ pub(super) fn resource_limits(reader: &mut Reader<'_>, raw: &RawLimits) -> Resou
         open_files: raw.open_files,
         processes: raw.processes,
         nice: raw.nice,
+        user: raw.user.clone(),
     }
 }
 

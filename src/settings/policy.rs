@@ -33,6 +33,30 @@ pub enum GiveUp {
     Retry,
 }
 
+/// Whom a failed member of a group takes along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupStrategy {
+    /// Nobody: failures are counted together, no more.
+    #[default]
+    OneForOne,
+    /// All other members: they live and die together.
+    OneForAll,
+    /// The members after it in the list, which depend on it.
+    RestForOne,
+}
+
+impl GroupStrategy {
+    /// The word of the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OneForOne => "one_for_one",
+            Self::OneForAll => "one_for_all",
+            Self::RestForOne => "rest_for_one",
+        }
+    }
+}
+
 /// When and how often a backend is restarted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RestartPolicy {
@@ -218,19 +242,70 @@ impl Default for StopPolicy {
     }
 }
 
-/// Limits of one backend process, all optional, set by rlimit before its program begins.
+/// Whether backends are started in cgroups of their own.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum CgroupChoice {
+    /// Below the cgroup of the service, where that was given to it.
+    Auto,
+    /// Never.
+    #[default]
+    Off,
+    /// Below this one, a path as in `/proc/PID/cgroup`; it must be there.
+    At(String),
+}
+
+impl std::str::FromStr for CgroupChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = || text.split('/').skip(1);
+        match text {
+            "auto" => Ok(Self::Auto),
+            "off" => Ok(Self::Off),
+            "/" => Err("the root cgroup is the machine's: name one below it".to_owned()),
+            path if path.starts_with('/') => {
+                if path.contains('\0') || parts().any(|part| matches!(part, "" | "." | "..")) {
+                    return Err(format!(
+                        "'{}' is no plain path of a cgroup",
+                        path.escape_default()
+                    ));
+                }
+                Ok(Self::At(path.to_owned()))
+            }
+            other => Err(format!(
+                "'{}' is neither \"auto\" nor \"off\" nor the path of a cgroup as in \"/symphony\"",
+                other.escape_default()
+            )),
+        }
+    }
+}
+
+impl std::fmt::Display for CgroupChoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Off => "off",
+            Self::At(path) => path,
+        })
+    }
+}
+
+/// Limits of one backend, all optional, set before its program begins: memory and processes by cgroup where there is one,
+/// all else by rlimit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ResourceLimits {
-    /// Address space in bytes.
+    /// Bytes: of memory in use where a cgroup holds it, else of address space.
     pub memory: Option<u64>,
     /// CPU seconds.
     pub cpu_time: Option<Duration>,
     /// Open descriptors.
     pub open_files: Option<u64>,
-    /// Processes of its user.
+    /// Processes: its own where a cgroup holds it, else all of its user.
     pub processes: Option<u64>,
     /// Added to the nice value.
     pub nice: Option<i32>,
+    /// The user it runs as, by name; `None`: the service's.
+    pub user: Option<String>,
 }
 
 impl ResourceLimits {
@@ -252,5 +327,22 @@ pub struct LogFilePolicy {
 impl Default for LogFilePolicy {
     fn default() -> Self {
         Self { max_bytes: 16 * 1024 * 1024, keep: 3 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cgroup_is_a_plain_path_or_a_word() {
+        let read = |text: &str| text.parse::<CgroupChoice>();
+        assert_eq!(read("auto"), Ok(CgroupChoice::Auto));
+        assert_eq!(read("off"), Ok(CgroupChoice::Off));
+        assert_eq!(read("/a/b"), Ok(CgroupChoice::At("/a/b".into())));
+        for bad in ["", "on", "/", "a/b", "/a/", "//a", "/a/../b", "/a/./b", "/a\0b", "/a//b"] {
+            assert!(read(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(read("/a/b").map(|choice| choice.to_string()), Ok("/a/b".into()));
     }
 }

@@ -9,6 +9,7 @@ use super::fault::Faults;
 use super::lookup::{ServiceFolders, backend_path};
 use super::model::{Endpoints, LoggingSettings, ServiceSettings};
 use super::path::KeyPath;
+use super::policy::CgroupChoice;
 use super::raw::{RawEndpoints, RawLogging, RawService};
 use super::reader::Reader;
 
@@ -125,6 +126,11 @@ pub(super) fn service(
         reader.faults.push(at, message);
         INTERPRETER.into()
     });
+    let cgroup = raw.cgroup.as_deref().map_or(Ok(CgroupChoice::Auto), str::parse);
+    let cgroup = cgroup.unwrap_or_else(|message| {
+        reader.fault(&["cgroup"], message);
+        CgroupChoice::Auto
+    });
     let drain_timeout = reader.duration(&["drain_timeout"], raw.drain_timeout.as_ref());
     ServiceSettings {
         backend_path: configured_backend_path.or_else(|| backend_path(anchors.sources)),
@@ -133,6 +139,7 @@ pub(super) fn service(
         log_dir: log_dir.unwrap_or(folders.log_dir),
         runtime_dir: runtime_dir.unwrap_or(folders.runtime_dir),
         symphony_binary,
+        cgroup,
         spawns_at_once: raw.spawns_at_once.unwrap_or(SPAWNS_AT_ONCE),
         drain_timeout: drain_timeout.unwrap_or(DRAIN_TIMEOUT),
     }

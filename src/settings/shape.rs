@@ -177,7 +177,7 @@ fn remove(document: &mut Value, at: &KeyPath) {
             table.shift_remove(key);
         }
         (Some(Step::Index(index)), Some(Value::Array(elements))) => {
-            if parent == KeyPath::of(&["supported_models"]) {
+            if ["supported_models", "groups"].iter().any(|key| parent == KeyPath::of(&[key])) {
                 elements[*index] = Value::Object(serde_json::Map::new());
             } else {
                 remove(document, &parent);

@@ -57,6 +57,28 @@ fn elapsed_in_series(policy: &RestartPolicy, longest: u64) -> Vec<f64> {
     elapsed
 }
 
+/// The least time in which the members of a group, whose rules these are, could be restarted once more often than
+/// `intensity` allows; `None` where that is no matter of time. Never more than it truly is: each is taken for as fast as
+/// the fastest of them.
+pub(super) fn least_period_of_group(
+    members: &[&RestartPolicy],
+    intensity: u32,
+) -> Option<Duration> {
+    let restarted = || members.iter().filter(|policy| policy.class != RestartClass::Temporary);
+    let share = (u64::from(intensity) + 1).div_ceil(restarted().count().max(1) as u64);
+    let fastest = restarted().map(|policy| match policy.on_give_up {
+        GiveUp::Retry => fastest_restarts(policy, share, u64::MAX),
+        GiveUp::Park | GiveUp::Escalate => {
+            let series_length = u64::from(policy.max_consecutive_failures);
+            // given up at its first failure: no restart is ever counted
+            if series_length == 0 { 0.0 } else { fastest_restarts(policy, share, series_length) }
+        }
+    });
+    let seconds = fastest
+        .fold(None, |least: Option<f64>, one| Some(least.map_or(one, |least| least.min(one))))?;
+    Some(Duration::try_from_secs_f64(seconds.ceil()).unwrap_or(Duration::MAX))
+}
+
 /// The shortest period that this policy's window could be full in, for the message about one that is too short.
 pub(super) fn least_period(policy: &RestartPolicy) -> Duration {
     let series_length = match policy.on_give_up {

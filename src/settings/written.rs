@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
+use super::groups;
 use super::model::{
-    BackendSpec, Endpoints, LaunchForm, LoggingSettings, ServiceSettings, Transport,
+    BackendSpec, Endpoints, GroupSpec, LaunchForm, LoggingSettings, ServiceSettings, Transport,
 };
-use super::policy::{HealthCheck, Readiness};
+use super::policy::{GroupStrategy, HealthCheck, Readiness};
 use super::quantity::{format_duration, format_size};
 use super::service;
 
@@ -34,7 +35,15 @@ pub(super) fn default_values() -> Vec<(&'static str, Map<String, Value>)> {
                 "drain_timeout": format_duration(service::DRAIN_TIMEOUT),
             })),
         ),
-        ("Model", table(&json!({ "autostart": false }))),
+        ("Model", table(&json!({ "autostart": false, "after": [] }))),
+        (
+            "Group",
+            table(&json!({
+                "strategy": GroupStrategy::default(),
+                "intensity": groups::INTENSITY,
+                "period": format_duration(groups::PERIOD),
+            })),
+        ),
         ("Backend", table(&json!({ "kind": "zmq", "pass_model_name": true, "embedded": false }))),
         ("ReadyTable", table(&json!({ "status": 200 }))),
     ];
@@ -75,6 +84,7 @@ pub(super) fn service_table(service: &ServiceSettings) -> Value {
         "model_socket_dir": service.model_socket_dir.to_string_lossy(),
         "log_dir": service.log_dir.to_string_lossy(),
         "runtime_dir": service.runtime_dir.to_string_lossy(),
+        "cgroup": service.cgroup.to_string(),
         "spawns_at_once": service.spawns_at_once,
         "drain_timeout": format_duration(service.drain_timeout),
     });
@@ -83,6 +93,17 @@ pub(super) fn service_table(service: &ServiceSettings) -> Value {
     insert(&mut table, "backend_path", text(&service.backend_path));
     insert(&mut table, "symphony_binary", text(&service.symphony_binary));
     table
+}
+
+/// A group, with every key.
+pub(super) fn group(group: &GroupSpec) -> Value {
+    json!({
+        "name": group.name,
+        "strategy": group.strategy,
+        "members": group.members,
+        "intensity": group.intensity,
+        "period": format_duration(group.period),
+    })
 }
 
 /// The table of a backend, with every key.
@@ -162,6 +183,7 @@ pub(super) fn backend(spec: &BackendSpec) -> Value {
     insert(limits, "open_files", spec.limits.open_files);
     insert(limits, "processes", spec.limits.processes);
     insert(limits, "nice", spec.limits.nice);
+    insert(limits, "user", spec.limits.user.clone());
     table
 }
 

@@ -1,18 +1,25 @@
 //! How a child is started and watched: factories, and a monitor that misses no exit.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::time::Duration;
 
 use actix::dev::ToEnvelope;
-use actix::{Actor, Addr, Context, Handler, Message};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use tokio::task::{AbortHandle, JoinHandle};
 
 use super::exit::{ExitReason, ExitSlot};
+use super::heartbeat::{Heartbeat, Verdict};
+use super::progress::{Progress, Pulse};
 use super::spec::{ChildRules, Shutdown};
-use super::supervisor::Supervisor;
+use super::supervisor::{Supervisor, SupervisorSpec};
+use super::watchdog::{Name, Noted};
+use crate::clock::Clock;
 
 /// Asks an actor to end itself in order: let go of what it holds, then stop its context.
 ///
@@ -62,6 +69,36 @@ impl ChildSpec {
     }
 }
 
+/// What the init of a supervisor answers.
+#[derive(Debug)]
+pub enum Init {
+    /// Start with this.
+    Supervisor(SupervisorSpec),
+    /// Do not start, and that is right so.
+    Ignore,
+}
+
+impl ChildSpec {
+    /// A child that is a supervisor. `init` is asked at each of its starts, so that every one begins with fresh specs.
+    pub fn supervisor<F>(rules: ChildRules, mut init: F) -> Self
+    where
+        F: FnMut() -> Result<Init, String> + Send + 'static,
+    {
+        Self::new(rules, move || {
+            let wanted = init();
+            async move {
+                match wanted? {
+                    Init::Supervisor(spec) => {
+                        let (_, child) = Supervisor::start(spec).await?;
+                        Ok(Start::Running(child))
+                    }
+                    Init::Ignore => Ok(Start::Ignore),
+                }
+            }
+        })
+    }
+}
+
 impl fmt::Debug for ChildSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ChildSpec").field("rules", &self.rules).finish_non_exhaustive()
@@ -83,6 +120,7 @@ pub struct RunningChild {
     life: KillOnDrop,
     task: JoinHandle<Result<(), PanicPayload>>,
     slot: ExitSlot,
+    name: Name,
     supervisor: Option<Addr<Supervisor>>,
     /// An actor stops when its last address is dropped: this one keeps it.
     address: Box<dyn Any>,
@@ -114,15 +152,19 @@ where
     A: Actor<Context = Context<A>> + Handler<StopActor>,
     Context<A>: ToEnvelope<A, StopActor>,
 {
-    let context = Context::<A>::new();
-    let addr = actix::AsyncContext::address(&context);
-    let task = actix_rt::spawn(run_to_the_end(context.into_future(actor)));
+    let mut context = Context::<A>::new();
+    let addr = context.address();
+    context.spawn(Pulse(slot.progress().clone()));
+    let life = Noted::new(context.into_future(actor));
+    let name = Name::give(life.number());
+    let task = actix_rt::spawn(run_to_the_end(life));
     let to = addr.clone();
     let child = RunningChild {
         ask: Box::new(move || to.do_send(StopActor)),
         life: KillOnDrop(task.abort_handle()),
         task,
         slot,
+        name,
         supervisor: None,
         address: Box::new(addr.clone()),
     };
@@ -151,8 +193,19 @@ impl RunningChild {
 
     /// Takes the child apart: what its supervisor keeps, and the future that tells its exit.
     pub(super) fn split(self) -> (ChildHandle, impl Future<Output = ExitReason> + 'static) {
-        let Self { ask, life, task, slot, supervisor, address } = self;
-        let handle = ChildHandle { ask, life, deadline: None, supervisor, _address: address };
+        let Self { ask, life, task, slot, name, supervisor, address } = self;
+        let wedged = Rc::new(Cell::new(None));
+        let handle = ChildHandle {
+            ask,
+            life,
+            deadline: None,
+            watcher: None,
+            wedged: wedged.clone(),
+            progress: slot.progress().clone(),
+            _name: name,
+            supervisor,
+            _address: address,
+        };
         (handle, async move {
             match task.await {
                 Ok(Ok(())) => slot.take().unwrap_or(ExitReason::Normal),
@@ -161,7 +214,7 @@ impl RunningChild {
                 Err(error) if error.is_panic() => {
                     ExitReason::Panic(panic_text(error.into_panic().as_ref()))
                 }
-                Err(_) => ExitReason::Killed,
+                Err(_) => wedged.get().map_or(ExitReason::Killed, ExitReason::Wedged),
             }
         })
     }
@@ -173,11 +226,46 @@ pub(super) struct ChildHandle {
     ask: Box<dyn Fn()>,
     life: KillOnDrop,
     deadline: Option<KillOnDrop>,
+    watcher: Option<KillOnDrop>,
+    /// How long it was silent before it was ended for that.
+    wedged: Rc<Cell<Option<Duration>>>,
+    progress: Progress,
+    _name: Name,
     pub(super) supervisor: Option<Addr<Supervisor>>,
     _address: Box<dyn Any>,
 }
 
 impl ChildHandle {
+    /// Calls `tell` once when the child has made no progress for a heartbeat.
+    ///
+    /// Its own task, as the exits are: a context looks at each of its futures at each turn.
+    pub(super) fn watch(
+        &mut self,
+        every: Duration,
+        clock: Clock,
+        tell: impl FnOnce(Duration) + 'static,
+    ) {
+        let progress = self.progress.clone();
+        let watcher = actix_rt::spawn(async move {
+            let mut heartbeat = Heartbeat::new(every, clock.now());
+            loop {
+                progress.ask();
+                tokio::time::sleep(every).await;
+                let verdict = heartbeat.look(progress.is_shown(), clock.now());
+                if let Verdict::Wedged { silent_for } = verdict {
+                    return tell(silent_for);
+                }
+            }
+        });
+        self.watcher = Some(KillOnDrop(watcher.abort_handle()));
+    }
+
+    /// Ends the child because it makes no progress.
+    pub(super) fn end_wedged(&mut self, silent_for: Duration) {
+        self.wedged.set(Some(silent_for));
+        self.life.kill();
+    }
+
     /// Stops the child by its rule. The exit is told by the future that came with this handle.
     pub(super) fn stop(&mut self, rule: Shutdown) {
         match rule {

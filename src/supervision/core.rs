@@ -11,6 +11,7 @@
 //!                        └failed restart─▶ Restarting ─(retry)─▶ Starting
 //! ```
 
+mod change;
 mod decisions;
 mod messages;
 mod reports;
@@ -21,15 +22,13 @@ mod tests;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::exit::ExitReason;
-use super::spec::{
-    ChildId, ChildRules, InvalidSpec, Restart, Strategy, SupervisorFlags, check_child,
-};
+use super::spec::{ChildId, ChildRules, InvalidSpec, Restart, Strategy, SupervisorFlags, check};
 use super::window::RestartWindow;
 use crate::clock::Moment;
 
 pub use messages::{AdminError, Done, Effect, Epoch, Event, Notice, Ticket};
-pub use table::ChildView;
 use table::{Child, ChildState, Key, Purpose};
+pub use table::{ChildCounts, ChildView};
 
 #[derive(Debug, Clone, Copy)]
 enum Step {
@@ -70,9 +69,7 @@ impl Core {
     /// # Errors
     /// [`InvalidSpec`] names the first rule that is broken.
     pub fn new(flags: SupervisorFlags, children: Vec<ChildRules>) -> Result<Self, InvalidSpec> {
-        if flags.period.is_zero() {
-            return Err(InvalidSpec::ZeroPeriod);
-        }
+        check(&flags, &children)?;
         let mut core = Self {
             window: RestartWindow::new(flags.intensity, flags.period),
             flags,
@@ -90,10 +87,6 @@ impl Core {
             effects: Vec::new(),
         };
         for rules in children {
-            check_child(&flags, &rules)?;
-            if core.by_id.contains_key(&rules.id) {
-                return Err(InvalidSpec::DuplicateChild(rules.id));
-            }
             core.add(rules);
         }
         Ok(core)
@@ -102,20 +95,6 @@ impl Core {
     /// The rules of this supervisor.
     pub fn flags(&self) -> &SupervisorFlags {
         &self.flags
-    }
-
-    /// All children in start order.
-    pub fn children(&self) -> impl Iterator<Item = ChildView> + '_ {
-        self.children.values().map(|child| {
-            let (state, epoch) = match child.state {
-                ChildState::Absent => ("stopped", None),
-                ChildState::Starting(epoch) => ("starting", Some(epoch)),
-                ChildState::Running(epoch) => ("running", Some(epoch)),
-                ChildState::Stopping(epoch) => ("stopping", Some(epoch)),
-                ChildState::Dead(_) | ChildState::Restarting => ("restarting", None),
-            };
-            ChildView { rules: child.rules.clone(), state, restarts: child.restarts, epoch }
-        })
     }
 
     /// Takes an event; answers what is to be done now, in this order.
@@ -139,6 +118,7 @@ impl Core {
             Event::Ignored(epoch) => self.on_ignored(epoch),
             Event::StartFailed(epoch, error) => self.on_start_failed(epoch, error),
             Event::Exited(epoch, reason) => self.on_exited(epoch, reason),
+            Event::Wedged(epoch, silent_for) => self.on_wedged(epoch, silent_for),
             other => {
                 self.backlog.push_back(other);
                 if matches!(self.phase, Phase::Ending(_) | Phase::Ended) {
@@ -283,7 +263,8 @@ impl Core {
             if let Event::StartChild(ticket, _)
             | Event::TerminateChild(ticket, _)
             | Event::RestartChild(ticket, _)
-            | Event::DeleteChild(ticket, _) = event
+            | Event::DeleteChild(ticket, _)
+            | Event::ChangeSpecs(ticket, ..) = event
             {
                 self.effects.push(Effect::Answer(ticket, Err(AdminError::Stopping)));
             }

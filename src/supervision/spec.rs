@@ -1,5 +1,6 @@
 //! What a supervisor is told about itself and its children, with the defaults of OTP.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,6 +84,8 @@ pub struct ChildRules {
     pub kind: ChildKind,
     /// Whether its own exit counts for [`AutoShutdown`].
     pub significant: bool,
+    /// How long it may be without progress before it counts as wedged and is replaced; `None`: it is not watched.
+    pub heartbeat: Option<Duration>,
 }
 
 impl ChildRules {
@@ -94,6 +97,7 @@ impl ChildRules {
             shutdown: Shutdown::Timeout(Duration::from_secs(5)),
             kind: ChildKind::Worker,
             significant: false,
+            heartbeat: None,
         }
     }
 
@@ -186,6 +190,33 @@ pub enum InvalidSpec {
     /// Children of a dynamic supervisor are all alike.
     #[error("child {0} of a dynamic supervisor cannot be significant")]
     SignificantDynamic(ChildId),
+    /// It would be wedged at once.
+    #[error("the heartbeat of child {0} must be longer than zero")]
+    ZeroHeartbeat(ChildId),
+    /// Its children are kept by other rules; make a new supervisor instead.
+    #[error("a running supervisor cannot become dynamic or cease to be")]
+    DynamicChanged,
+    /// What a dynamic supervisor does not have is added by starting it.
+    #[error("the dynamic supervisor has no child {0} to change: start it instead")]
+    NotThere(ChildId),
+}
+
+/// Checks the rules of a supervisor and its children together.
+///
+/// # Errors
+/// The first rule that is broken.
+pub fn check(flags: &SupervisorFlags, children: &[ChildRules]) -> Result<(), InvalidSpec> {
+    if flags.period.is_zero() {
+        return Err(InvalidSpec::ZeroPeriod);
+    }
+    let mut seen = HashSet::with_capacity(children.len());
+    for rules in children {
+        check_child(flags, rules)?;
+        if !seen.insert(&rules.id) {
+            return Err(InvalidSpec::DuplicateChild(rules.id.clone()));
+        }
+    }
+    Ok(())
 }
 
 /// Checks a child against its supervisor.
@@ -193,6 +224,9 @@ pub enum InvalidSpec {
 /// # Errors
 /// The rule it breaks.
 pub fn check_child(flags: &SupervisorFlags, rules: &ChildRules) -> Result<(), InvalidSpec> {
+    if rules.heartbeat.is_some_and(|heartbeat| heartbeat.is_zero()) {
+        return Err(InvalidSpec::ZeroHeartbeat(rules.id.clone()));
+    }
     if !rules.significant {
         return Ok(());
     }

@@ -1,8 +1,11 @@
 //! The actor around [`Core`]: it runs factories, watches exits, keeps stop deadlines.
 
-use std::collections::HashMap;
+mod requests;
+
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use actix::{
     Actor, ActorContext, ActorFutureExt, ActorState, Addr, AsyncContext, Context, Handler, Message,
@@ -16,10 +19,16 @@ use super::child::{
 };
 use super::core::{AdminError, Core, Done, Effect, Epoch, Event, Notice, Ticket};
 use super::exit::{ExitReason, ExitSlot};
-use super::spec::{ChildId, ChildRules, InvalidSpec, SupervisorFlags};
+use super::spec::{ChildId, InvalidSpec, SupervisorFlags};
 use super::tree::TreeNode;
+use super::watchdog::Starting;
 use crate::clock::Clock;
 use crate::supervision::crash::crashes_on_request;
+
+pub use requests::{
+    ChangeSpecs, ChildInfo, CountChildren, DeleteChild, GetChildSpec, RestartChild, StartChild,
+    TerminateChild, WhichChildren, WhichChildrenAnswer,
+};
 
 /// A supervisor. Made by [`Supervisor::start`].
 pub struct Supervisor {
@@ -28,8 +37,8 @@ pub struct Supervisor {
     clock: Clock,
     slot: ExitSlot,
     factories: HashMap<ChildId, ChildFactory>,
-    /// Of children that somebody asked to add, until the request is decided.
-    offered: HashMap<Ticket, ChildFactory>,
+    /// Of children that somebody asked to add or to change, until the request is decided.
+    offered: HashMap<Ticket, VecDeque<(ChildId, ChildFactory)>>,
     starting: HashMap<Epoch, KillOnDrop>,
     running: HashMap<Epoch, ChildHandle>,
     answers: HashMap<Ticket, oneshot::Sender<Result<Done, AdminError>>>,
@@ -123,12 +132,20 @@ impl Supervisor {
                     child.stop(rule);
                 }
             }
+            Effect::Kill(_, epoch, silent_for) => {
+                if let Some(child) = self.running.get_mut(&epoch) {
+                    child.end_wedged(silent_for);
+                }
+            }
             // behind the mailbox, so that stop and delete requests get in between
             Effect::RetryLater(child) => ctx.notify(Retry(child)),
             Effect::Adopt(ticket, child) => {
-                if let Some(factory) = self.offered.remove(&ticket) {
-                    self.factories.insert(child, factory);
-                }
+                let offered = self.offered.get_mut(&ticket);
+                let factory = offered.and_then(|offered| {
+                    let at = offered.iter().position(|(id, _)| *id == child)?;
+                    offered.remove(at)
+                });
+                self.factories.extend(factory);
             }
             Effect::Forget(child) => {
                 self.factories.remove(&child);
@@ -160,16 +177,18 @@ impl Supervisor {
         }
     }
 
-    fn start_child(&mut self, child: &ChildId, epoch: Epoch, ctx: &mut Context<Self>) {
-        let made = self.factories.get_mut(child).map(|factory| {
-            catch_unwind(AssertUnwindSafe(factory))
+    fn start_child(&mut self, id: &ChildId, epoch: Epoch, ctx: &mut Context<Self>) {
+        let id = id.clone();
+        let starting = Starting::new(|| format!("{}/{id}", self.name));
+        let made = self.factories.get_mut(&id).map(|factory| {
+            catch_unwind(AssertUnwindSafe(|| starting.run(factory)))
                 .map_err(|payload| format!("panicked: {}", panic_text(payload.as_ref())))
         });
         // always as a task of its own: a factory that panics is a failed start, not the end of the supervisor, and
         // between two attempts of one that fails at once everybody else gets a turn
         let task = actix_rt::spawn(async move {
             match made {
-                Some(Ok(start)) => start.await,
+                Some(Ok(start)) => starting.rest(start).await,
                 Some(Err(error)) => Err(error),
                 None => Err("its factory is gone".to_owned()),
             }
@@ -179,7 +198,7 @@ impl Supervisor {
             this.starting.remove(&epoch);
             let event = match outcome {
                 Ok(Ok(Start::Running(child))) => {
-                    this.watch(epoch, child, ctx);
+                    this.watch(&id, epoch, child, ctx);
                     Event::Started(epoch)
                 }
                 Ok(Ok(Start::Ignore)) => Event::Ignored(epoch),
@@ -194,10 +213,16 @@ impl Supervisor {
         }));
     }
 
-    fn watch(&mut self, epoch: Epoch, child: RunningChild, ctx: &mut Context<Self>) {
-        let (handle, exit) = child.split();
-        self.running.insert(epoch, handle);
+    fn watch(&mut self, id: &ChildId, epoch: Epoch, child: RunningChild, ctx: &mut Context<Self>) {
+        let (mut handle, exit) = child.split();
         let supervisor = ctx.address();
+        if let Some(every) = self.core.rules(id).and_then(|rules| rules.heartbeat) {
+            let supervisor = supervisor.clone();
+            handle.watch(every, self.clock, move |silent_for| {
+                supervisor.do_send(ChildWedged(epoch, silent_for));
+            });
+        }
+        self.running.insert(epoch, handle);
         // not on the context: it looks at each of its futures at each turn, which thousands of children make slow
         actix_rt::spawn(async move {
             supervisor.do_send(ChildExited(epoch, exit.await));
@@ -208,6 +233,15 @@ impl Supervisor {
         match &notice {
             Notice::ChildFailed { child, reason } => {
                 tracing::error!(supervisor = self.name, child = child.as_str(), %reason, "actor ended");
+            }
+            Notice::ChildWedged { child, silent_for } => {
+                let silent_ms = u64::try_from(silent_for.as_millis()).unwrap_or(u64::MAX);
+                tracing::error!(
+                    supervisor = self.name,
+                    child = child.as_str(),
+                    silent_ms,
+                    "actor makes no progress"
+                );
             }
             Notice::ChildRestarted { child, restarts } => {
                 tracing::warn!(
@@ -287,6 +321,19 @@ impl Handler<ChildExited> for Supervisor {
     }
 }
 
+/// The actor of this start has made no progress for so long.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct ChildWedged(Epoch, Duration);
+
+impl Handler<ChildWedged> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, ChildWedged(epoch, silent_for): ChildWedged, ctx: &mut Self::Context) {
+        self.feed(Event::Wedged(epoch, silent_for), ctx);
+    }
+}
+
 /// Time to try a failed restart again.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -297,119 +344,6 @@ impl Handler<Retry> for Supervisor {
 
     fn handle(&mut self, Retry(child): Retry, ctx: &mut Self::Context) {
         self.feed(Event::Retry(child), ctx);
-    }
-}
-
-/// Adds a child and starts it.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<Done, AdminError>")]
-pub struct StartChild(pub ChildSpec);
-
-/// Stops a child; its spec is kept (dropped for temporary and dynamic children). No error when it is down already.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<Done, AdminError>")]
-pub struct TerminateChild(pub ChildId);
-
-/// Starts a terminated child.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<Done, AdminError>")]
-pub struct RestartChild(pub ChildId);
-
-/// Drops the spec of a terminated child.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<Done, AdminError>")]
-pub struct DeleteChild(pub ChildId);
-
-/// The children in start order.
-#[derive(Debug, Message)]
-#[rtype(result = "WhichChildrenAnswer")]
-pub struct WhichChildren;
-
-/// A supervisor with its children.
-#[derive(Debug, actix::MessageResponse)]
-pub struct WhichChildrenAnswer {
-    /// The supervisor's name.
-    pub name: String,
-    /// Its rules.
-    pub flags: SupervisorFlags,
-    /// Its children.
-    pub children: Vec<ChildInfo>,
-}
-
-/// A child as its supervisor sees it.
-#[derive(Debug)]
-pub struct ChildInfo {
-    /// Its rules.
-    pub rules: ChildRules,
-    /// `running`, `starting`, `stopping`, `restarting`, `stopped`.
-    pub state: &'static str,
-    /// How often it was restarted.
-    pub restarts: u64,
-    /// Where it is a supervisor: its address.
-    pub supervisor: Option<Addr<Supervisor>>,
-}
-
-impl Handler<StartChild> for Supervisor {
-    type Result = ResponseFuture<Result<Done, AdminError>>;
-
-    fn handle(&mut self, StartChild(spec): StartChild, ctx: &mut Self::Context) -> Self::Result {
-        let ChildSpec { rules, start } = spec;
-        self.ask(
-            |this, ticket| {
-                this.offered.insert(ticket, start);
-                Event::StartChild(ticket, rules)
-            },
-            ctx,
-        )
-    }
-}
-
-impl Handler<TerminateChild> for Supervisor {
-    type Result = ResponseFuture<Result<Done, AdminError>>;
-
-    fn handle(
-        &mut self,
-        TerminateChild(id): TerminateChild,
-        ctx: &mut Self::Context,
-    ) -> Self::Result {
-        self.ask(|_, ticket| Event::TerminateChild(ticket, id), ctx)
-    }
-}
-
-impl Handler<RestartChild> for Supervisor {
-    type Result = ResponseFuture<Result<Done, AdminError>>;
-
-    fn handle(&mut self, RestartChild(id): RestartChild, ctx: &mut Self::Context) -> Self::Result {
-        self.ask(|_, ticket| Event::RestartChild(ticket, id), ctx)
-    }
-}
-
-impl Handler<DeleteChild> for Supervisor {
-    type Result = ResponseFuture<Result<Done, AdminError>>;
-
-    fn handle(&mut self, DeleteChild(id): DeleteChild, ctx: &mut Self::Context) -> Self::Result {
-        self.ask(|_, ticket| Event::DeleteChild(ticket, id), ctx)
-    }
-}
-
-impl Handler<WhichChildren> for Supervisor {
-    type Result = WhichChildrenAnswer;
-
-    fn handle(&mut self, _: WhichChildren, _: &mut Self::Context) -> Self::Result {
-        let children = self.core.children().map(|view| ChildInfo {
-            supervisor: view
-                .epoch
-                .and_then(|epoch| self.running.get(&epoch))
-                .and_then(|child| child.supervisor.clone()),
-            rules: view.rules,
-            state: view.state,
-            restarts: view.restarts,
-        });
-        WhichChildrenAnswer {
-            name: self.name.clone(),
-            flags: *self.core.flags(),
-            children: children.collect(),
-        }
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 pub struct TreeNode {
     /// Its child id.
     pub name: String,
-    /// `supervisor`, `worker` or `process`.
+    /// `supervisor`, `worker`, `group` or `process`.
     pub kind: String,
     /// `running`, `restarting`, `stopped`, or the state of an instance.
     pub state: String,

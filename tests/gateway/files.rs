@@ -1,8 +1,10 @@
 //! The socket files: private, ours alone, and nobody else's harmed.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
 
 use serde_json::json;
 use symphony::gateway::zmq::OpenError;
@@ -81,4 +83,40 @@ fn sockets_of_a_killed_service_are_replaced() {
     Client::dealer(&world.cli()).data("status", json!({}));
     drop(world);
     assert_eq!(names(folder.path()), [""; 0]);
+}
+
+/// The user that owns nothing.
+const NOBODY: u32 = 65_534;
+
+#[test]
+fn other_user_refused() {
+    if !rustix::process::geteuid().is_root() {
+        // not by a macro: what those write is shown of failed tests only
+        let told = b"left out: other_user_refused (only root may act as another user)\n";
+        let _ = std::io::stderr().write_all(told);
+        return;
+    }
+    let world = World::new();
+    // the folder lets everybody through, so that the socket's own mode is what refuses
+    fs::set_permissions(world.folder(), fs::Permissions::from_mode(0o755)).expect("set");
+    let program = world.folder().join("symphony");
+    fs::copy(env!("CARGO_BIN_EXE_symphony"), &program).expect("copied");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("set");
+    let ask = |user: u32| {
+        let mut command = std::process::Command::new(&program);
+        command.args(["--endpoint", &world.cli(), "--timeout", "2s", "status"]);
+        command.env_clear().uid(user).gid(user).current_dir("/");
+        let output = command.output().expect("started");
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+    };
+    let (served, text) = ask(NOBODY);
+    assert!(!served && text.contains("Permission denied"), "{text}");
+    let (served, text) = ask(0);
+    assert!(served && text.contains("Service Status: running"), "{text}");
+    // nothing but the mode stood in the way
+    let socket = world.folder().join("cli");
+    fs::set_permissions(&socket, fs::Permissions::from_mode(0o666)).expect("set");
+    let (served, text) = ask(NOBODY);
+    assert!(served, "{text}");
 }

@@ -285,6 +285,8 @@ fn spec(name: &str) -> Arc<ModelSpec> {
         backend: None,
         path: None,
         autostart: false,
+        after: Vec::new(),
+        group: None,
     })
 }
 
@@ -300,12 +302,13 @@ pub fn view(name: &str, state: State) -> Arc<InstanceView> {
         generation: Generation(3),
         state,
         pid: state.has_process().then_some(77),
-        started_at: Some(Clock::wall_seconds()),
+        started_at: Some(Clock::start().started()),
         restarts: 2,
         last_exit: None,
         protocols: vec!["l4m".into(), "ping".into()],
         reason: None,
         progress: None,
+        group: None,
     })
 }
 

@@ -20,6 +20,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "registry",
         &[
+            "clock",
             "ids",
             "instance::messages",
             "instance::state",
@@ -116,6 +117,9 @@ const ROOMS: &[(&str, &[&str])] = &[
             "instance::messages",
             // what the helper between the launcher and a backend says to the launcher
             "launcher::SHIM_FAILED",
+            "launcher::SHIM_PREFIX",
+            // what that helper becomes
+            "launcher::account",
             "limits",
             "protocols",
             "settings",
@@ -147,8 +151,8 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("jiff", &["src/cli/times.rs", "src/telemetry/"]),
     ("jsonschema", &["src/settings/"]),
     ("mio", &["src/launcher/local/"]),
-    // the signal mask alone: rustix has no safe one
-    ("nix", &["src/launcher/local/machine.rs"]),
+    // the signal mask, for which rustix has no safe call, and names of users, which it does not know
+    ("nix", &["src/launcher/account.rs", "src/launcher/local/machine.rs"]),
     // the wire: gateways, the prober's link, the embedded backend, and the command line as a client
     (
         "prost",

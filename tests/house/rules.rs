@@ -174,8 +174,8 @@ fn tests_are_never_left_out() {
 
 /// Files that may wait a fixed time, and why.
 const SLEEPERS: &[(&str, &str)] = &[
-    ("tests/supervision/", "the clock is virtual: a pause moves it and nothing waits"),
-    ("tests/lifecycle/virtual_time/", "the clock is virtual there, too"),
+    ("tests/conformance/", "the clock is virtual: a pause moves it and nothing waits"),
+    ("tests/process/virtual_time/", "the clock is virtual there, too"),
     ("tests/backend_contract.rs", "TERM comes at spread moments of a start; each of them is right"),
 ];
 
@@ -261,4 +261,61 @@ fn the_rules_of_this_file_see_what_they_look_for() {
     let counted = source("fn a() {\n    for _ in 0..9 {\n        sleep(1);\n    }\n}\n");
     assert!(!stands_in_a_loop(&counted, 3));
     assert!(has_word("x(limits::MODELS)", "MODELS") && !has_word("limits::MODELS_MAX", "MODELS"));
+}
+
+/// What decides: restarts, windows, delays, health, starts and stops, of actors and of processes.
+const DECISION_CORES: &[&str] = &[
+    "src/instance/group/core.rs",
+    "src/instance/group/standing.rs",
+    "src/instance/health.rs",
+    "src/instance/machine.rs",
+    "src/instance/machine/",
+    "src/instance/restart.rs",
+    "src/instance/state.rs",
+    "src/launcher/admission.rs",
+    "src/supervision/backoff.rs",
+    "src/supervision/core.rs",
+    "src/supervision/core/",
+    "src/supervision/heartbeat.rs",
+    "src/supervision/spec.rs",
+    "src/supervision/window.rs",
+];
+
+#[test]
+fn decision_cores_have_no_clock_no_input_and_no_actor() {
+    let foreign = [
+        "Clock",
+        "Instant",
+        "SystemTime",
+        "actix",
+        "tokio",
+        "std::env",
+        "std::fs",
+        "std::io",
+        "std::net",
+        "std::os",
+        "std::process",
+        "Atomic",
+        "Mutex",
+        "mpsc",
+        "std::thread",
+        "rustix",
+        "nix::",
+    ];
+    let sources = below(&["src"]);
+    let mut faults = Vec::new();
+    for core in DECISION_CORES {
+        let mut files = sources.iter().filter(|source| source.path.starts_with(core)).peekable();
+        if files.peek().is_none() {
+            faults.push(format!("{core} is not there"));
+        }
+        for source in files {
+            for (number, line) in source.product() {
+                for word in foreign.iter().filter(|word| line.contains(**word)) {
+                    faults.push(format!("{}:{number} names {word}: {line}", source.path));
+                }
+            }
+        }
+    }
+    no_faults(&faults);
 }

@@ -21,6 +21,7 @@ fn keys() -> BTreeMap<String, Option<Value>> {
         ("Logging", "logging."),
         ("Service", "service."),
         ("Model", ""),
+        ("Group", "groups."),
         ("Backend", ""),
         ("ReadyTable", "ready."),
         ("Start", "start."),
@@ -111,6 +112,7 @@ fn the_defaults_of_the_reference_file_are_those_of_the_code() {
         "open_files",
         "processes",
         "nice",
+        "user",
         "pass_model_name",
     ];
     let uncommented: String = reference
@@ -161,6 +163,7 @@ fn the_effective_configuration_is_a_file_that_means_the_same() {
         "config.json",
         "embedded.toml",
         "llama-server.toml",
+        "pair.toml",
         "python-script.toml",
         "reference.toml",
         "vllm.toml",
@@ -175,6 +178,7 @@ fn the_effective_configuration_is_a_file_that_means_the_same() {
             .load()
             .unwrap_or_else(|error| panic!("{name}: {error}\n{text}"));
         assert_eq!(first.settings.models, second.settings.models, "{name}");
+        assert_eq!(first.settings.groups, second.settings.groups, "{name}");
         assert_eq!(first.settings.service, second.settings.service, "{name}");
         assert_eq!(first.effective.document, second.effective.document, "{name}");
     }

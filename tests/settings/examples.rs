@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use symphony::settings::model::{LaunchForm, Settings, Transport};
-use symphony::settings::policy::Readiness;
+use symphony::settings::policy::{GroupStrategy, Readiness};
 
 use super::world::{World, model};
 
@@ -34,6 +34,7 @@ fn every_example_file_is_valid() {
             "config.json",
             "embedded.toml",
             "llama-server.toml",
+            "pair.toml",
             "python-script.toml",
             "reference.toml",
             "vllm.toml"
@@ -62,6 +63,17 @@ fn servers_of_models_are_http_commands() {
     let settings = example("llama-server.toml");
     let large = model(&settings, "llama-3.3-70b").backend.as_ref().expect("has one");
     assert_eq!(large.limits.memory, Some(64 << 30));
+}
+
+#[test]
+fn a_draft_and_a_target_live_and_die_together() {
+    let settings = example("pair.toml");
+    let group = &settings.groups[0];
+    assert_eq!(group.strategy, GroupStrategy::OneForAll);
+    let members: Vec<_> = group.members.iter().map(|member| member.as_str()).collect();
+    assert_eq!(members, ["draft", "target"]);
+    let agent = model(&settings, "agent");
+    assert_eq!((agent.after.len(), agent.group.as_ref()), (1, None));
 }
 
 #[test]

@@ -322,3 +322,129 @@ fn a_type_without_backend_names_the_nearest_one() {
         assert!(faults[0].starts_with("model_backends.ggfu"), "{faults:?}");
     }
 }
+
+#[test]
+fn a_user_who_cannot_reach_the_notify_socket_is_refused() {
+    let told = toml(
+        r#"
+        [service]
+        cgroup = "relative/path"
+        [model_backends.a]
+        command = ["x", "{endpoint}"]
+        ready = "notify"
+        limits = { user = "models" }
+        [model_backends.b]
+        embedded = true
+        limits = { user = "" }
+    "#,
+    )
+    .faults();
+    for expected in [
+        "service.cgroup: 'relative/path' is neither \"auto\" nor \"off\" nor the path of a cgroup as in \"/symphony\"",
+        "model_backends.a.limits.user: cannot reach the socket of ready = \"notify\", which lies in a private folder; use ready = { fd = 3 }",
+        "model_backends.b.limits.user: ",
+    ] {
+        assert!(told.iter().any(|fault| fault.contains(expected)), "{expected}\n{told:#?}");
+    }
+}
+
+/// Models of these names, each with its `after`.
+fn hanging(models: &[(&str, &[&str])]) -> String {
+    let models = models.iter().map(|(name, after)| {
+        format!("[[supported_models]]\nname = {name:?}\ntype = \"x\"\nafter = {after:?}\n")
+    });
+    "[model_backends.x]\ncommand = [\"x\"]\n".to_owned() + &models.collect::<String>()
+}
+
+#[test]
+fn groups_and_dependencies_are_checked_with_everything_else() {
+    let models =
+        hanging(&[("draft", &["drafft", "draft", "db", "db"]), ("target", &[]), ("db", &[])]);
+    let groups = r#"
+        [[groups]]
+        name = "pair"
+        strategy = "all_for_one"
+        members = ["draft", "target", "draft", "nobody"]
+        intensity = 1001
+        period = "0s"
+        sttrategy = "x"
+        [[groups]]
+        name = "pair"
+        members = ["target"]
+        [[groups]]
+        name = ""
+        members = []
+        [[groups]]
+        strategy = "one_for_all"
+        [[groups]]
+        name = "slow"
+        members = ["db"]
+        intensity = 1000
+        period = "1m"
+    "#;
+    let faults = toml(&(models + groups)).faults();
+    for expected in [
+        "supported_models[0].after[0]: there is no model 'drafft', did you mean 'draft'?",
+        "supported_models[0].after[1]: a model cannot be started after itself",
+        "supported_models[0].after[3]: 'db' stands twice",
+        "groups[0].strategy: expected one of 'one_for_one', 'one_for_all', 'rest_for_one', found 'all_for_one', did you mean 'one_for_all'?",
+        "groups[0].members[2]: 'draft' stands twice",
+        "groups[0].members[3]: there is no model 'nobody'",
+        "groups[0].intensity: must be at most 1000, found 1001",
+        "groups[0].period: must be at least 1s, found 0s",
+        "groups[0].sttrategy: unknown key, did you mean 'strategy'?",
+        "groups[1].name: is the name of groups[0], too",
+        "groups[1].members[0]: 'target' is a member of groups[0] already, and a model is in one group at most",
+        "groups[2].name: the name is empty",
+        "groups[2].members: must not be empty",
+        "groups[3].name: required key is missing",
+        "groups[3].members: required key is missing",
+    ] {
+        assert_line(&faults, expected);
+    }
+    let slow = faults.iter().find(|fault| fault.starts_with("groups[4].period: 1m can never hold"));
+    assert!(slow.is_some_and(|fault| fault.contains("the 1001 restarts")), "{faults:#?}");
+    assert_eq!(faults.len(), 16, "{}", faults.join("\n"));
+}
+
+#[test]
+fn circles_of_dependencies_are_told_once_with_their_way() {
+    let circle = hanging(&[("a", &["b"]), ("b", &["c"]), ("c", &["a"]), ("tail", &["a"])]);
+    let faults = toml(&circle).faults();
+    assert_eq!(
+        faults,
+        ["supported_models[0].after: a circle, in which each waits for the next: a -> b -> c -> a"]
+    );
+
+    // the order of a group is a dependency, too
+    let group = |strategy: &str| {
+        let models = hanging(&[("draft", &["target"]), ("target", &[])]);
+        toml(&format!(
+            "{models}[[groups]]\nname = \"pair\"\nstrategy = \"{strategy}\"\nmembers = [\"draft\", \"target\"]\n"
+        ))
+    };
+    for strategy in ["one_for_all", "rest_for_one"] {
+        assert_eq!(
+            group(strategy).faults(),
+            [
+                "supported_models[0].after: a circle, in which each waits for the next: draft -> target -> draft"
+            ]
+        );
+    }
+    let settings = group("one_for_one").settings();
+    assert_eq!(settings.models[0].group, Some(settings.groups[0].clone()));
+    assert_eq!(settings.models[0].after[0].as_str(), "target");
+}
+
+#[test]
+fn long_chains_of_dependencies_are_checked_at_once() {
+    let names: Vec<_> = (0..5000).map(|n| format!("m{n}")).collect();
+    let afters: Vec<_> =
+        names[1..].iter().chain(&names[4000..4001]).map(|n| [n.as_str()]).collect();
+    let models: Vec<_> =
+        names.iter().zip(&afters).map(|(name, after)| (name.as_str(), &after[..])).collect();
+    let faults = toml(&hanging(&models)).faults();
+    assert_eq!(faults.len(), 1);
+    assert!(faults[0].starts_with("supported_models[4000].after: a circle"), "{}", faults[0]);
+    assert!(faults[0].ends_with("m4999 -> m4000"));
+}

@@ -240,6 +240,13 @@ impl Service {
         events.filter(|event| event["model"] == name).cloned().map(Event).collect()
     }
 
+    /// What happened to a group, to its supervisor, or to whatever else has this subject, in order.
+    pub fn happened_to(&self, subject: &str) -> Vec<Event> {
+        let page = self.ask("events", json!({ "since": 0 }));
+        let events = page["events"].as_array().expect("a list").iter();
+        events.filter(|event| event["subject"] == subject).cloned().map(Event).collect()
+    }
+
     /// The words for what happened to a model.
     pub fn kinds(&self, name: &str) -> Vec<String> {
         self.events(name).iter().map(|event| event.kind().to_owned()).collect()
@@ -392,6 +399,11 @@ impl Row {
     /// Why it is in its state.
     pub fn reason(&self) -> &str {
         self.0["reason"].as_str().unwrap_or_default()
+    }
+
+    /// How its start goes on.
+    pub fn progress(&self) -> &str {
+        self.0["progress"].as_str().unwrap_or_default()
     }
 
     /// Why its last process ended.

@@ -56,6 +56,7 @@ pub fn serve(
         loader: Some(loader),
         allow_chaos,
         stop_asked: Some(stop_asked),
+        is_symphony_program: true,
         ..ServeOptions::default()
     };
     app::serve(settings, options)?;

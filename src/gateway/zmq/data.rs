@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use crate::clock::Moment;
 use crate::gateway::doors::ServiceFacts;
 use crate::instance::state::State;
 use crate::registry::messages::{InstanceView, LastExit, RegistryView};
@@ -34,11 +35,12 @@ struct ModelData<'a> {
     supported_protocols: &'a [String],
     reason: Option<&'a str>,
     progress: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<&'a str>,
 }
 
 impl<'a> ModelData<'a> {
-    fn of_instance(view: &'a InstanceView, wall_seconds: f64) -> Self {
-        let age = |started: f64| (wall_seconds - started).max(0.0) as u64;
+    fn of_instance(view: &'a InstanceView, now: Moment) -> Self {
         Self {
             name: view.model.as_str(),
             model_name: view.model.as_str(),
@@ -47,8 +49,8 @@ impl<'a> ModelData<'a> {
             fullname: view.fullname.as_deref(),
             endpoint: &view.endpoint,
             pid: view.pid,
-            started_at: view.started_at,
-            uptime: view.started_at.map_or(0, age),
+            started_at: view.started_at.map(|started| started.wall_seconds),
+            uptime: view.started_at.map_or(0, |started| now.since(started.at).as_secs()),
             is_alive: view.state.is_alive(),
             state: view.state,
             generation: view.generation.0,
@@ -57,6 +59,7 @@ impl<'a> ModelData<'a> {
             supported_protocols: &view.protocols,
             reason: view.reason.as_deref(),
             progress: view.progress.as_deref(),
+            group: view.group.as_deref(),
         }
     }
 
@@ -79,6 +82,7 @@ impl<'a> ModelData<'a> {
             supported_protocols: &[],
             reason: None,
             progress: None,
+            group: model.group.as_ref().map(|group| group.name.as_str()),
         }
     }
 }
@@ -93,13 +97,13 @@ enum Row<'a> {
 /// Rows with the time they are looked at, written one by one.
 struct Rows<'a> {
     rows: Vec<Row<'a>>,
-    wall_seconds: f64,
+    now: Moment,
 }
 
 impl Serialize for Rows<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.rows.iter().map(|row| match row {
-            Row::Instance(view) => ModelData::of_instance(view, self.wall_seconds),
+            Row::Instance(view) => ModelData::of_instance(view, self.now),
             Row::NeverLoaded(model) => ModelData::never_loaded(model),
         }))
     }
@@ -148,7 +152,7 @@ impl<'a> StatusData<'a> {
         facts: &'a ServiceFacts,
         view: &'a dyn RegistryView,
         with_idle: bool,
-        wall_seconds: f64,
+        now: Moment,
     ) -> Self {
         let rows = if with_idle { all(view) } else { loaded(view) };
         Self {
@@ -156,11 +160,11 @@ impl<'a> StatusData<'a> {
             is_running: true,
             version: facts.version,
             pid: facts.pid,
-            uptime: facts.clock.now().since_origin().as_secs(),
+            uptime: now.since_origin().as_secs(),
             client_endpoint: &facts.client_endpoint,
             cli_endpoint: &facts.cli_endpoint,
             model_count: rows.len(),
-            models: Rows { rows, wall_seconds },
+            models: Rows { rows, now },
         }
     }
 }
@@ -219,7 +223,7 @@ impl RestartData {
 }
 
 impl<'a> ListModelsData<'a> {
-    pub(super) fn new(view: &'a dyn RegistryView, wall_seconds: f64) -> Self {
+    pub(super) fn new(view: &'a dyn RegistryView, now: Moment) -> Self {
         let instances = by_model(view);
         let supported = |model: &'a Arc<ModelSpec>| SupportedModel {
             name: model.name.as_str(),
@@ -233,7 +237,7 @@ impl<'a> ListModelsData<'a> {
             }),
         };
         Self {
-            loaded_models: Rows { rows: loaded(view), wall_seconds },
+            loaded_models: Rows { rows: loaded(view), now },
             installed_models: [],
             supported_models: view.catalogue().models().iter().map(supported).collect(),
         }

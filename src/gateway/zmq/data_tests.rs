@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment, Started};
 use crate::ids::{Generation, InstanceId, ModelName};
 use crate::launcher::ExitStatus;
 use crate::registry::catalogue::Catalogue;
@@ -37,7 +37,7 @@ fn instance(model: &str, state: State) -> Arc<InstanceView> {
         endpoint: format!("ipc:///tmp/{model}"),
         state,
         pid: state.has_process().then_some(7),
-        started_at: Some(100.5),
+        started_at: Some(Started { wall_seconds: 100.5, at: Moment::from_millis(300) }),
         restarts: 1,
         last_exit: Some(Arc::new(LastExit {
             generation: Generation(1),
@@ -49,6 +49,7 @@ fn instance(model: &str, state: State) -> Arc<InstanceView> {
         protocols: vec!["ping".into()],
         reason: None,
         progress: Some("40 %".into()),
+        group: None,
     })
 }
 
@@ -61,6 +62,8 @@ fn world() -> World {
             backend: None,
             path: None,
             autostart: false,
+            after: Vec::new(),
+            group: None,
         })
     };
     World {
@@ -82,7 +85,8 @@ fn status(with_idle: bool) -> Value {
         cli_endpoint: "ipc:///m".into(),
         allow_chaos: false,
     };
-    serde_json::to_value(StatusData::new(&facts, &world(), with_idle, 160.9)).expect("json")
+    serde_json::to_value(StatusData::new(&facts, &world(), with_idle, Moment::from_millis(60_400)))
+        .expect("json")
 }
 
 fn names(models: &Value) -> Vec<&str> {
@@ -97,7 +101,7 @@ fn status_lists_what_is_loaded_with_the_keys_of_the_contract() {
     assert_eq!(
         status,
         json!({
-            "service_status": "running", "is_running": true, "version": "1.2.3", "pid": 42, "uptime": 0,
+            "service_status": "running", "is_running": true, "version": "1.2.3", "pid": 42, "uptime": 60,
             "client_endpoint": "ipc:///c", "cli_endpoint": "ipc:///m", "model_count": 2, "models": null,
         })
     );
@@ -129,7 +133,8 @@ fn status_of_all_adds_parked_and_never_loaded_models_in_file_order() {
 
 #[test]
 fn list_models_tells_loaded_and_supported_ones() {
-    let list = serde_json::to_value(ListModelsData::new(&world(), 0.0)).expect("json");
+    let list =
+        serde_json::to_value(ListModelsData::new(&world(), Moment::default())).expect("json");
     assert_eq!(names(&list["loaded_models"]), ["ready", "removed"]);
     assert_eq!(list["installed_models"], json!([]));
     assert_eq!(
@@ -148,7 +153,8 @@ fn list_models_tells_what_each_may_use_up() {
     let backend = crate::settings::model::BackendSpec::command(["true"]);
     let model = ModelSpec::new("limited", backend).expect("valid");
     world.catalogue = Catalogue::new(vec![Arc::new(model)]);
-    let list = serde_json::to_value(ListModelsData::new(&world, 110.7)).expect("json");
+    let list = serde_json::to_value(ListModelsData::new(&world, Moment::from_millis(10_300)))
+        .expect("json");
     let row = &list["supported_models"][0];
     assert_eq!(
         row["restart"],

@@ -14,7 +14,6 @@ use super::shared::{Door, Lane, Outgoing, Route, Shared};
 use super::slot::{CommandSlot, HandshakeSlot, SHUTTING_DOWN};
 use super::sockets::Received;
 use super::{ZmqGateway, reply};
-use crate::clock::Clock;
 use crate::gateway::doors::Doors;
 use crate::registry::messages::{AskDirect, RegistryView};
 
@@ -114,7 +113,6 @@ impl Intake {
 
     fn answer_directly(&self, slot: CommandSlot, command: DirectCommand) {
         let doors = self.doors.clone();
-        let wall_seconds = Clock::wall_seconds();
         self.doors.registry.do_send(match command {
             DirectCommand::Version => {
                 let facts = &doors.facts;
@@ -126,12 +124,13 @@ impl Intake {
             }
             DirectCommand::Status { all } => AskDirect {
                 answer: Box::new(move |view| {
-                    slot.success(&StatusData::new(&doors.facts, view, all, wall_seconds));
+                    let now = doors.facts.clock.now();
+                    slot.success(&StatusData::new(&doors.facts, view, all, now));
                 }),
             },
             DirectCommand::ListModels => AskDirect {
                 answer: Box::new(move |view| {
-                    slot.success(&ListModelsData::new(view, wall_seconds))
+                    slot.success(&ListModelsData::new(view, doors.facts.clock.now()))
                 }),
             },
         });

@@ -7,6 +7,7 @@ use actix::{ActorContext, AsyncContext, Context};
 use super::{InstanceActor, Waiter};
 use crate::events::messages::Record;
 use crate::ids::Generation;
+use crate::instance::group::escalated_above;
 use crate::instance::machine::Event;
 use crate::instance::messages::ModelError;
 use crate::instance::state::State;
@@ -27,6 +28,7 @@ impl InstanceActor {
         match to {
             State::Backoff => self.answer_failed(|waiter| waiter.until.is_some()),
             State::Parked => {
+                self.progress = None;
                 self.answer_failed(|_| true);
                 self.remove_socket();
             }
@@ -34,6 +36,8 @@ impl InstanceActor {
             State::Stopped => {
                 self.remove_socket();
                 self.started_at = None;
+                self.progress = None;
+                self.turns.leave_round();
                 self.answer_stopped_loads();
             }
             _ => {}
@@ -48,12 +52,15 @@ impl InstanceActor {
             model: Some(self.model.name.to_string()),
             generation: Some(self.machine.generation()),
             kind: "escalated",
-            cause: Some(why),
+            cause: Some(why.clone()),
         });
         self.answer_failed(|_| true);
         self.keep();
         // before our own exit is told: that one is no fault of the actor and is not to be mended by a restart
-        self.supervisor.do_send(StopActor);
+        if !self.escalate_to_group(&why) {
+            self.services.events.do_send(escalated_above(&self.model.name, &why));
+            self.above.supervisor.do_send(StopActor);
+        }
         self.slot.set(ExitReason::Shutdown);
         ctx.stop();
     }
@@ -110,6 +117,7 @@ impl InstanceActor {
             self.services.changed.do_send(InstanceChanged(view.clone()));
         }
         self.keep();
+        self.tell_group(ctx);
         if view.state.is_alive() {
             for waiter in self.waiters.drain(..) {
                 let _ = waiter.answer.send(Ok(view.clone()));
@@ -216,6 +224,7 @@ impl InstanceActor {
             protocols: self.protocols.clone(),
             reason: self.machine.reason().map(str::to_owned),
             progress: self.progress.clone(),
+            group: self.model.group.as_ref().map(|group| group.name.to_string()),
         }
     }
 
@@ -229,23 +238,14 @@ impl InstanceActor {
     }
 
     fn record(&self) -> InstanceRecord {
-        let book = self.machine.book();
+        let (id, model) = (self.id.clone(), self.model.name.as_str());
+        let of_machine = self.machine.record(id, model, self.endpoint.uri());
         InstanceRecord {
-            instance: self.id.clone(),
-            model: self.model.name.to_string(),
-            generation: self.machine.generation(),
-            endpoint: self.endpoint.uri().to_owned(),
-            state: self.machine.state().as_str().to_owned(),
-            wanted: self.machine.wanted(),
-            restarts: self.machine.restarts(),
-            consecutive_failures: book.consecutive_failures(),
-            park_level: book.park_level(),
-            window: book.window(),
-            wait_until: self.machine.wait_until(),
             started_at: self.started_at,
             protocols: self.protocols.clone(),
-            reason: self.machine.reason().map(str::to_owned),
             last_exit: self.last_exit.clone(),
+            turn: self.turns.record(of_machine.turn),
+            ..of_machine
         }
     }
 }

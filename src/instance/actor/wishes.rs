@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use actix::{Handler, Message, ResponseFuture};
+use actix::{Addr, Handler, Message, ResponseFuture};
 use tokio::sync::oneshot;
 
 use super::{InstanceActor, Waiter, policies};
+use crate::instance::group::Group;
 use crate::instance::machine::Event;
 use crate::instance::messages::ModelError;
 use crate::instance::state::State;
@@ -51,7 +52,13 @@ impl Handler<BringUp> for InstanceActor {
             return Box::pin(std::future::ready(Err(crowded)));
         }
         // the event first: a restart must not be answered with what it is about to replace
-        let event = if wish.how == BringUpHow::Restart { Event::Restart } else { Event::Start };
+        let event = match wish.how {
+            BringUpHow::Restart => {
+                self.turns.forget_failures();
+                Event::Restart
+            }
+            BringUpHow::Lead | BringUpHow::Load => Event::Start,
+        };
         self.feed(event, ctx);
         let (answer, wait) = oneshot::channel();
         let patience = self.services.clock.now() + limits::LOAD_PATIENCE;
@@ -59,6 +66,30 @@ impl Handler<BringUp> for InstanceActor {
         self.settle(ctx);
         let name = self.model.name.to_string();
         Box::pin(async move { wait.await.unwrap_or(Err(ModelError::Replaced(name))) })
+    }
+}
+
+/// The same for another member of its group: answered as soon as it is taken in, and told to the group, so that the
+/// next member is called after it.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Result<(), ModelError>")]
+pub struct CallUp {
+    /// As in [`BringUp`].
+    pub how: BringUpHow,
+}
+
+impl Handler<CallUp> for InstanceActor {
+    type Result = Result<(), ModelError>;
+
+    fn handle(&mut self, wish: CallUp, ctx: &mut Self::Context) -> Self::Result {
+        if self.closing {
+            return Err(ModelError::ShuttingDown);
+        }
+        if wish.how == BringUpHow::Lead && self.machine.state() == State::Parked {
+            return Err(self.failure());
+        }
+        self.feed(Event::Start, ctx);
+        Ok(())
     }
 }
 
@@ -103,16 +134,20 @@ pub struct Reconfigure {
     pub backend: Arc<BackendSpec>,
     /// What concerns the whole service.
     pub settings: Arc<ServiceSettings>,
+    /// Its group, if it has one that runs.
+    pub group: Option<Addr<Group>>,
 }
 
 impl Handler<Reconfigure> for InstanceActor {
     type Result = ();
 
     fn handle(&mut self, fresh: Reconfigure, ctx: &mut Self::Context) {
-        self.machine.set_policies(policies(&fresh.backend), self.services.clock.now());
+        let policies = policies(&fresh.model, &fresh.backend);
+        self.machine.set_policies(policies, self.services.clock.now());
         self.model = fresh.model;
         self.backend = fresh.backend;
         self.services.settings = fresh.settings;
+        self.use_group(fresh.group, ctx);
         self.settle(ctx);
     }
 }

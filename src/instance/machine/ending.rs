@@ -5,8 +5,12 @@ use std::time::Duration;
 use super::{Effect, HUNG_GRACE, Machine, State, StopCause, Timer};
 use crate::clock::Moment;
 use crate::instance::restart::Verdict;
+use crate::launcher::exit_cause::ExitCause;
 use crate::launcher::{ExitStatus, GroupSignal, SpawnError};
 use crate::settings::policy::RestartClass;
+
+/// What follows the cause in the reason of a parked instance.
+pub const TRIAL: &str = "; one trial start";
 
 impl Machine {
     pub(super) fn end_faulty(&mut self, why: String, now: Moment) {
@@ -17,7 +21,9 @@ impl Machine {
         let words = match &cause {
             StopCause::Asked => "asked to stop".to_owned(),
             StopCause::ByHand => "restart by hand".to_owned(),
-            StopCause::Faulty(why) => why.clone(),
+            StopCause::Faulty(why) | StopCause::Along(why) | StopCause::ParkedAlong(why, _) => {
+                why.clone()
+            }
         };
         self.timers.clear();
         self.reason = Some(words.clone());
@@ -51,6 +57,13 @@ impl Machine {
     /// There was no process yet to end.
     pub(super) fn on_spawn_cancelled(&mut self, now: Moment) {
         match self.stop_cause.take() {
+            Some(StopCause::Along(why)) if self.wanted => {
+                self.after_taken_along(why.clone(), why, now)
+            }
+            Some(StopCause::ParkedAlong(why, rest)) if self.wanted => {
+                self.change(State::Exited, Some(why.clone()));
+                self.park(why, rest, now);
+            }
             Some(StopCause::ByHand) if self.wanted => {
                 self.change(State::Exited, Some("restart by hand".into()));
                 self.restarts += 1;
@@ -76,8 +89,8 @@ impl Machine {
             status: None,
             reason: reason.clone(),
         });
-        if self.state == State::Stopping && !self.restart_after_stop() {
-            self.down(now);
+        if self.state == State::Stopping && (!self.restart_after_stop() || self.ends_for_others()) {
+            self.on_spawn_cancelled(now);
             return;
         }
         let fatal = matches!(error, SpawnError::Fatal { .. });
@@ -88,12 +101,18 @@ impl Machine {
         self.spawned = false;
         let generation = self.generation;
         let cause = self.stop_cause.take();
+        let exit_cause = self.exit_cause.take();
         let reason = match &cause {
             Some(StopCause::Asked) => format!("asked to stop ({status})"),
             Some(StopCause::ByHand) => format!("restart by hand ({status})"),
-            Some(StopCause::Faulty(why)) => format!("{why} ({status})"),
-            None if self.was_ready => status.to_string(),
-            None => format!("{status} before ready"),
+            Some(StopCause::Along(why) | StopCause::ParkedAlong(why, _)) => {
+                format!("{why} ({status})")
+            }
+            Some(StopCause::Faulty(why)) => match &exit_cause {
+                Some(ExitCause::Limit(limit)) => format!("{why}, {limit} ({status})"),
+                _ => format!("{why} ({status})"),
+            },
+            None => in_words(status, exit_cause.as_ref(), self.was_ready),
         };
         self.effects.push(Effect::Ended {
             generation: self.generation,
@@ -102,6 +121,11 @@ impl Machine {
         });
         match cause {
             Some(StopCause::Asked) => self.down(now),
+            Some(StopCause::Along(why)) if self.wanted => self.after_taken_along(why, reason, now),
+            Some(StopCause::ParkedAlong(why, rest)) if self.wanted => {
+                self.change(State::Exited, Some(reason));
+                self.park(why, rest, now);
+            }
             Some(StopCause::ByHand) if self.wanted => {
                 self.change(State::Exited, Some(reason));
                 self.restarts += 1;
@@ -112,9 +136,13 @@ impl Machine {
                     ExitStatus::Code(code) if self.policies.restart.fatal_codes.contains(&code) => {
                         Some(format!("exit code {code} is listed as fatal"))
                     }
-                    _ => None,
+                    _ => match &exit_cause {
+                        Some(ExitCause::NotExecuted(why)) => Some(why.clone()),
+                        _ => None,
+                    },
                 };
-                let clean = cause.is_none() && self.was_ready && self.is_clean(status);
+                let limited = matches!(exit_cause, Some(ExitCause::Limit(_)));
+                let clean = cause.is_none() && !limited && self.was_ready && self.is_clean(status);
                 self.after_end(reason, fatal.as_deref(), clean, now);
             }
         }
@@ -158,7 +186,16 @@ impl Machine {
             self.change(State::Stopped, Some(reason));
             return;
         }
-        match self.book.judge(fatal, now) {
+        let verdict = self.book.judge(fatal, now);
+        if fatal.is_none() && matches!(verdict, Verdict::Restart(_)) {
+            self.effects.push(Effect::Failed);
+        }
+        self.follow(verdict, reason, now);
+    }
+
+    /// Carries out what the book says about an end.
+    pub(super) fn follow(&mut self, verdict: Verdict, reason: String, now: Moment) {
+        match verdict {
             Verdict::Restart(Duration::ZERO) => {
                 self.restarts += 1;
                 self.launch(Some(reason), now);
@@ -173,21 +210,22 @@ impl Machine {
             }
             Verdict::Park { cool_off, why } => {
                 let why = if why == reason { why } else { format!("{why}, the last: {reason}") };
-                let span = humantime::format_duration(cool_off);
-                self.rest(
-                    State::Parked,
-                    format!("{why}; one trial start after a rest of {span}"),
-                    cool_off,
-                    now,
-                );
+                self.park(why, cool_off, now);
             }
             Verdict::Escalate { why } => {
-                let why = format!("{why}, the last: {reason}");
+                let why = if why == reason { why } else { format!("{why}, the last: {reason}") };
                 self.book.count_trial(now);
                 self.rest(State::Backoff, why.clone(), Duration::ZERO, now);
                 self.effects.push(Effect::Escalate(why));
             }
         }
+    }
+
+    pub(super) fn park(&mut self, why: String, cool_off: Duration, now: Moment) {
+        self.timers.clear();
+        let span = humantime::format_duration(cool_off);
+        let reason = format!("{why}{TRIAL} after a rest of {span}");
+        self.rest(State::Parked, reason, cool_off, now);
     }
 
     fn rest(&mut self, state: State, reason: String, span: Duration, now: Moment) {
@@ -201,6 +239,7 @@ impl Machine {
         self.timers.clear();
         self.stop_cause = None;
         self.spawned = false;
+        self.awaits_turn = false;
         self.reason = None;
         self.change(State::Stopped, Some("asked to stop".into()));
         if self.wanted {
@@ -210,15 +249,97 @@ impl Machine {
     }
 }
 
+/// The end of a process that nobody asked for.
+fn in_words(status: ExitStatus, cause: Option<&ExitCause>, was_ready: bool) -> String {
+    let before_ready = if was_ready { "" } else { " before ready" };
+    match (cause, status) {
+        // the signal is how the kernel carries the limit out
+        (Some(ExitCause::Limit(limit)), ExitStatus::Signal { .. }) => {
+            format!("{limit}{before_ready}")
+        }
+        (Some(ExitCause::Limit(limit)), _) => format!("{limit} ({status}{before_ready})"),
+        (Some(ExitCause::NearLimit(what)), _) => format!("{status}{before_ready}, {what}"),
+        (Some(ExitCause::NotExecuted(why)), _) => why.clone(),
+        (None, _) => format!("{status}{before_ready}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{Event, Policies};
     use super::*;
     use crate::settings::policy::{HealthPolicy, RestartPolicy, StartPolicy, StopPolicy};
 
+    /// How the first process ends, and what is made of it: its reason, and where that leads.
+    fn end_of_first(
+        restart: RestartPolicy,
+        ready: bool,
+        status: ExitStatus,
+        cause: ExitCause,
+    ) -> (String, State) {
+        let policies = Policies {
+            start: StartPolicy::default(),
+            health: HealthPolicy::default(),
+            restart,
+            stop: StopPolicy::default(),
+            takes_turns: false,
+        };
+        let mut machine = Machine::new(policies, 7);
+        let now = Moment::default();
+        machine.next(Event::Start, now);
+        let generation = machine.generation();
+        machine.next(Event::Spawned(generation), now);
+        if ready {
+            machine.next(Event::Ready(generation), now);
+        }
+        machine.next(Event::ExitCause(generation, cause), now);
+        let effects = machine.next(Event::Exited(generation, status), now);
+        let reason = effects.into_iter().find_map(|effect| match effect {
+            Effect::Ended { reason, .. } => Some(reason),
+            _ => None,
+        });
+        (reason.unwrap_or_default(), machine.state())
+    }
+
+    #[test]
+    fn a_limit_is_named_as_the_reason() {
+        let killed = ExitStatus::Signal { number: 9, core_dumped: false };
+        let limit = || ExitCause::Limit("memory limit 16GiB".into());
+        let near = || ExitCause::NearLimit("near its limit".into());
+        let reason =
+            |ready, status, cause| end_of_first(RestartPolicy::default(), ready, status, cause).0;
+        assert_eq!(reason(true, killed, limit()), "memory limit 16GiB");
+        assert_eq!(reason(false, killed, limit()), "memory limit 16GiB before ready");
+        assert_eq!(reason(true, ExitStatus::Code(1), limit()), "memory limit 16GiB (exit 1)");
+        assert_eq!(reason(true, ExitStatus::Code(1), near()), "exit 1, near its limit");
+        assert_eq!(reason(false, killed, near()), "signal 9 before ready, near its limit");
+    }
+
+    #[test]
+    fn an_end_at_a_limit_is_never_a_clean_one() {
+        let transient = || RestartPolicy {
+            class: RestartClass::Transient,
+            clean_codes: vec![3],
+            ..RestartPolicy::default()
+        };
+        let end = |cause| end_of_first(transient(), true, ExitStatus::Code(3), cause).1;
+        assert_eq!(end(ExitCause::NearLimit("near".into())), State::Stopped, "only a guess");
+        assert_eq!(end(ExitCause::Limit("memory limit 1GiB".into())), State::Starting);
+    }
+
+    #[test]
+    fn a_program_that_never_began_is_parked_at_once() {
+        let cause = ExitCause::NotExecuted("cannot execute x: Permission denied".into());
+        let (reason, state) =
+            end_of_first(RestartPolicy::default(), false, ExitStatus::Code(126), cause);
+        assert_eq!(reason, "cannot execute x: Permission denied");
+        assert_eq!(state, State::Parked);
+    }
+
     #[test]
     fn a_backend_that_serves_keeps_its_connection_until_it_is_gone() {
         let policies = Policies {
+            takes_turns: false,
             start: StartPolicy::default(),
             health: HealthPolicy::default(),
             restart: RestartPolicy::default(),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::State;
 use crate::ids::Generation;
+use crate::launcher::exit_cause::ExitCause;
 use crate::launcher::{ExitStatus, GroupSignal, SpawnError};
 use crate::settings::policy::{HealthPolicy, RestartPolicy, StartPolicy, StopPolicy};
 
@@ -18,6 +19,8 @@ pub struct Policies {
     pub restart: RestartPolicy,
     /// How it is ended.
     pub stop: StopPolicy,
+    /// Whether others must let it come up: members of its group, models that it is started after.
+    pub takes_turns: bool,
 }
 
 /// What is known of the process of a recorded generation.
@@ -48,6 +51,8 @@ pub enum Event {
     SpawnFailed(Generation, SpawnError),
     /// A spawn that still waited was taken back.
     SpawnCancelled(Generation),
+    /// Why the process is gone; comes right before that.
+    ExitCause(Generation, ExitCause),
     /// The process is gone.
     Exited(Generation, ExitStatus),
     /// It can be used.
@@ -73,6 +78,21 @@ pub enum Event {
     Silent(Generation, String),
     /// It served somebody.
     Worked(Generation),
+    /// Those who must come up first have: its process may be started.
+    Turn(Generation),
+    /// One of them cannot be had, for this reason.
+    NoTurn(Generation, String),
+    /// Another member of its group failed: it is ended, and started again when its turn comes. Not counted in its book.
+    TakenAlong(String),
+    /// Another member of its group was parked, for so long: so is this one.
+    ParkedAlong {
+        /// Why, with the other's name.
+        why: String,
+        /// The other's rest.
+        cool_off: Duration,
+    },
+    /// Its failure used up what its group allows: its own policy says what comes of that.
+    GroupGaveUp(String),
     /// A deadline passed.
     Tick,
 }
@@ -80,6 +100,8 @@ pub enum Event {
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
+    /// Ask those who must come up first; answered with [`Event::Turn`] or [`Event::NoTurn`].
+    AwaitTurn(Generation),
     /// Order a process.
     Spawn(Generation),
     /// Take the order back if it still waits.
@@ -114,6 +136,8 @@ pub enum Effect {
         /// The reason as Symphony sees it.
         reason: String,
     },
+    /// It failed, and is to be restarted by its own rules: what a group counts.
+    Failed,
     /// Let the failure travel up the tree: take the supervisor along.
     Escalate(String),
 }

@@ -2,9 +2,37 @@
 
 use super::{Effect, Machine, Presence, State, StopCause, Timer};
 use crate::clock::Moment;
-use crate::launcher::{ExitStatus, GroupSignal, InstanceRecord};
+use crate::ids::InstanceId;
+use crate::launcher::{ExitStatus, GroupSignal, InstanceRecord, TurnRecord};
 
 impl Machine {
+    /// What [`Machine::resume`] needs. Whoever keeps it adds what no machine knows: when the process was started, what
+    /// it speaks, how the one before ended.
+    pub fn record(&self, instance: InstanceId, model: &str, endpoint: &str) -> InstanceRecord {
+        InstanceRecord {
+            instance,
+            model: model.to_owned(),
+            generation: self.generation,
+            endpoint: endpoint.to_owned(),
+            state: self.state.as_str().to_owned(),
+            wanted: self.wanted,
+            restarts: self.restarts,
+            consecutive_failures: self.book.consecutive_failures(),
+            park_level: self.book.park_level(),
+            window: self.book.window(),
+            wait_until: self.wait_until(),
+            started_at: None,
+            protocols: Vec::new(),
+            reason: self.reason.clone(),
+            last_exit: None,
+            turn: TurnRecord {
+                awaited: self.awaits_turn,
+                taken_along: matches!(self.stop_cause, Some(StopCause::Along(_))),
+                ..TurnRecord::default()
+            },
+        }
+    }
+
     /// Goes on where a predecessor was ended: same generation, same process, same counters.
     pub fn resume(
         &mut self,
@@ -22,9 +50,12 @@ impl Machine {
         self.wanted = match self.state {
             State::Stopped => false,
             State::Stopping | State::Unkillable => {
-                self.stop_cause = Some(if record.wanted {
+                let reason = record.reason.clone().unwrap_or_else(|| "ended".into());
+                self.stop_cause = Some(if record.wanted && record.turn.taken_along {
+                    StopCause::Along(reason)
+                } else if record.wanted {
                     // what is to be replaced (a hang, a stall, by hand) is replaced also now
-                    StopCause::Faulty(record.reason.clone().unwrap_or_else(|| "ended".into()))
+                    StopCause::Faulty(reason)
                 } else {
                     StopCause::Asked
                 });
@@ -34,6 +65,11 @@ impl Machine {
         };
         match self.state {
             State::Starting if alive => self.watch_start(now),
+            // nothing was ordered yet
+            State::Starting if record.turn.awaited && presence == Presence::Gone => {
+                self.awaits_turn = true;
+                self.effects.push(Effect::AwaitTurn(self.generation));
+            }
             State::Ready | State::Unhealthy if alive => {
                 self.was_ready = true;
                 self.watch_health(now);

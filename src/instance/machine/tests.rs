@@ -4,7 +4,8 @@ mod gaps;
 mod watching;
 
 use super::*;
-use crate::launcher::{ExitStatus, SpawnError};
+use crate::ids::{InstanceId, ModelName};
+use crate::launcher::{ExitStatus, InstanceRecord, SpawnError};
 use crate::settings::policy::{
     GiveUp, HealthPolicy, RestartClass, RestartPolicy, StartPolicy, StopPolicy, StopSignal,
 };
@@ -18,7 +19,13 @@ fn defaults() -> Policies {
         health: HealthPolicy::default(),
         restart: RestartPolicy { jitter: 0.0, ..RestartPolicy::default() },
         stop: StopPolicy::default(),
+        takes_turns: false,
     }
+}
+
+fn record(machine: &Machine) -> InstanceRecord {
+    let model = ModelName::try_new("m").expect("valid");
+    machine.record(InstanceId::of_model(&model), model.as_str(), "ipc:///e")
 }
 
 /// A machine with a clock that only moves when told.
@@ -300,7 +307,7 @@ fn killed_after_grace() {
 #[test]
 fn a_successor_carries_a_replacement_through_and_a_stop_too() {
     let resumed = |bench: &Bench, presence| {
-        let record = super::properties::record(&bench.machine);
+        let record = record(&bench.machine);
         let mut machine = Machine::new(defaults(), 7);
         let seen = machine.resume(&record, presence, bench.now);
         Bench { machine, now: bench.now, seen }

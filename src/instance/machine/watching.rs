@@ -136,7 +136,8 @@ impl Machine {
             }
             Timer::ReadyDelay => self.on_ready(now),
             Timer::Health => {
-                self.timers.insert(Timer::Health, now + self.policies.health.every);
+                let next = self.on_the_beat(now + self.policies.health.every);
+                self.timers.insert(Timer::Health, next);
                 if !self.judging {
                     self.asked_at = Some(now);
                     let overdue = now + self.policies.health.timeout + PROBER_SLACK;
@@ -155,6 +156,14 @@ impl Machine {
                 self.change(State::Unkillable, Some(why));
             }
         }
+    }
+
+    /// A moment for a health question, not later than wanted: instances with the same interval ask on the same beats of
+    /// it, so that a thousand of them wake the service a few times a second and not a thousand times.
+    pub(super) fn on_the_beat(&self, wanted: Moment) -> Moment {
+        let beat = self.policies.health.every / limits::HEALTH_BEATS;
+        let beyond = wanted.since_origin().as_nanos().checked_rem(beat.as_nanos()).unwrap_or(0);
+        wanted - Duration::from_nanos(u64::try_from(beyond).unwrap_or(0))
     }
 
     /// What a start waits for, in words.

@@ -10,10 +10,12 @@ use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, waitid,
 };
 
-use super::{log_read, socket_file};
+use super::cgroup::cell::Cell;
+use super::{log_read, procfs, socket_file};
 use crate::ids::ProcessKey;
+use crate::launcher::exit_cause::{ExitCause, ExitFacts, exit_cause};
 use crate::launcher::{ExitStatus, GroupSignal, ProcessIdentity};
-use crate::settings::policy::StopSignal;
+use crate::settings::policy::{ResourceLimits, StopSignal};
 
 /// A child that was not reaped yet: its pid and its group id belong to it alone, so signals cannot hit anybody else.
 #[derive(Debug)]
@@ -32,8 +34,16 @@ pub(super) struct Child {
     pub log_start: u64,
     /// What rotation took from the log's front since.
     pub log_removed: Arc<AtomicU64>,
+    /// What it was limited to.
+    pub limits: ResourceLimits,
+    /// Whether the exec shim was to become it.
+    pub through_shim: bool,
+    /// The largest address space that was seen of it, in bytes.
+    pub peak_address_space: Arc<AtomicU64>,
     /// The file of its notify socket.
     pub notify_path: Option<PathBuf>,
+    /// The cgroup it was started in.
+    pub cell: Option<Cell>,
 }
 
 impl Child {
@@ -104,6 +114,17 @@ impl Child {
             self.log_start,
             self.log_removed.load(Ordering::Relaxed),
         )
+    }
+
+    /// What is known of its end beyond the status; to be asked before it is reaped.
+    pub(super) fn exit_cause(&self, status: ExitStatus, output: &[String]) -> Option<ExitCause> {
+        let facts = ExitFacts {
+            through_shim: self.through_shim,
+            cpu_time: procfs::own_cpu_time(self.identity.pid),
+            peak_address_space: self.peak_address_space.load(Ordering::Relaxed),
+            cgroup: self.cell.as_ref().map(Cell::counts),
+        };
+        exit_cause(status, &self.limits, &facts, output)
     }
 
     /// Removes what the launcher made for it.

@@ -11,6 +11,7 @@
 
 mod bell;
 mod budget;
+mod cgroup;
 mod child;
 mod failure;
 mod follower;
@@ -37,6 +38,7 @@ use std::time::Duration;
 
 use actix::Recipient;
 
+use self::cgroup::Cgroups;
 use self::machine::Machine;
 use self::output::{OutputHandle, OutputOrder, OutputThread};
 use self::spawner::{Order, Spawner, SpawnerHandle};
@@ -46,6 +48,7 @@ use super::{
 };
 use crate::ids::{InstanceId, ProcessKey};
 use crate::limits;
+use crate::settings::policy::CgroupChoice;
 
 /// What keeps a process of this command from being started on this machine now: a program that is not found or may not be
 /// executed, a working directory that is not there. Starts nothing; may wait for a slow disk.
@@ -53,16 +56,24 @@ pub fn obstacle(command: &ProcessCommand) -> Option<SpawnError> {
     start::obstacle(command)
 }
 
+/// Why a configured cgroup is not there. What is looked for by itself (`auto`) is no obstacle: it depends on where the
+/// service will be started, and limits hold without it. Makes nothing.
+pub fn cgroup_obstacle(choice: &CgroupChoice) -> Option<String> {
+    cgroup::obstacle(choice)
+}
+
 /// How a [`LocalLauncher`] works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalOptions {
+    /// Whether backends get cgroups of their own. They are entered by the exec shim, so it must be there.
+    pub cgroup: CgroupChoice,
     /// Whether the output of backends is also written to the service's own log, line by line (target `symphony-backend`).
     pub report_lines: bool,
 }
 
 impl Default for LocalOptions {
     fn default() -> Self {
-        Self { report_lines: true }
+        Self { cgroup: CgroupChoice::Off, report_lines: true }
     }
 }
 
@@ -87,11 +98,15 @@ impl LocalLauncher {
     /// Starts the threads. Lifts the limit of open files of this process, for a thousand backends and more.
     ///
     /// # Errors
-    /// When threads or descriptors cannot be had, or exits of children could not be noticed.
+    /// When threads or descriptors cannot be had, exits of children could not be noticed, or a configured cgroup cannot be used.
     pub fn start(options: LocalOptions) -> io::Result<Self> {
         let machine = Machine::prepare()?;
+        let cgroups = Cgroups::prepare(&options.cgroup).map_err(io::Error::other)?;
+        if cgroups.is_used() || options.cgroup == CgroupChoice::Auto {
+            tracing::info!(target: "symphony-mgmt", "{}", cgroups.describe());
+        }
         let (output_thread, output) = OutputThread::prepare(options.report_lines)?;
-        let (spawner_thread, spawner) = Spawner::prepare(machine, output.clone())?;
+        let (spawner_thread, spawner) = Spawner::prepare(machine, cgroups, output.clone())?;
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
         let output_join = thread("output").spawn(|| output_thread.run())?;
         let spawner_join = match thread("spawner").spawn(|| spawner_thread.run()) {

@@ -10,6 +10,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::time::Duration;
 
@@ -58,6 +59,8 @@ pub(super) enum OutputOrder {
         pid: u32,
         /// Its start, so that no other process with this pid is measured.
         start_ticks: u64,
+        /// Told the largest address space.
+        peak_address_space: Arc<AtomicU64>,
     },
     /// Read a log.
     Tail(TailOrder),
@@ -173,8 +176,9 @@ impl OutputThread {
                     self.changed.insert(path);
                 }
             }
-            OutputOrder::Sample { key, path, pid, start_ticks } => {
+            OutputOrder::Sample { key, path, pid, start_ticks, peak_address_space } => {
                 let Some(usage) = procfs::usage(pid, start_ticks) else { return };
+                peak_address_space.fetch_max(usage.peak_address_space, Ordering::Relaxed);
                 let follower = self.followers.get_mut(&path).filter(|f| *f.key() == key);
                 let output_bytes = follower.map_or(0, Follower::output_bytes);
                 self.report(Report::Sampled {

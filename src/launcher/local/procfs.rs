@@ -12,6 +12,8 @@ const TICKS_PER_SECOND: u64 = 100;
 /// The fields of `/proc/PID/stat` that are used here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ProcessStat {
+    /// User and system time of the process alone; a process that was not reaped yet still has it.
+    pub own_cpu_ticks: u64,
     /// User and system time of the process and of its children that were waited for.
     pub cpu_ticks: u64,
     /// Field 22: start in ticks since boot.
@@ -25,6 +27,8 @@ pub(super) struct Usage {
     pub cpu_time: Duration,
     /// Of the process alone.
     pub resident_bytes: u64,
+    /// The largest address space of the process alone so far.
+    pub peak_address_space: u64,
 }
 
 /// Reads `/proc/PID/stat`.
@@ -43,8 +47,10 @@ fn parse_stat(text: &[u8]) -> Option<ProcessStat> {
     let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
     let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
     // times of waited-for children are signed in the kernel, and never negative
-    let cpu_ticks = [14, 15, 16, 17].into_iter().map(number).sum::<Option<u64>>()?;
-    Some(ProcessStat { cpu_ticks, start_ticks: number(22)? })
+    let sum = |fields: [usize; 2]| fields.into_iter().map(number).sum::<Option<u64>>();
+    let own_cpu_ticks = sum([14, 15])?;
+    let cpu_ticks = own_cpu_ticks + sum([16, 17])?;
+    Some(ProcessStat { own_cpu_ticks, cpu_ticks, start_ticks: number(22)? })
 }
 
 /// The usage of the process that has this pid and this start; `None` when it is gone.
@@ -59,10 +65,21 @@ pub(super) fn usage(pid: u32, start_ticks: u64) -> Option<Usage> {
             to_visit.extend(children(descendant));
         }
     }
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     Some(Usage {
-        cpu_time: Duration::from_millis(ticks.saturating_mul(1000 / TICKS_PER_SECOND)),
-        resident_bytes: resident_bytes(pid),
+        cpu_time: span_of(ticks),
+        resident_bytes: size_in(&status, "VmRSS:"),
+        peak_address_space: size_in(&status, "VmPeak:"),
     })
+}
+
+/// CPU time of one process alone, also of one that ended and was not reaped; zero when it cannot be told.
+pub(super) fn own_cpu_time(pid: u32) -> Duration {
+    span_of(stat(pid).map_or(0, |stat| stat.own_cpu_ticks))
+}
+
+fn span_of(ticks: u64) -> Duration {
+    Duration::from_millis(ticks.saturating_mul(1000 / TICKS_PER_SECOND))
 }
 
 /// Children are kept per thread that made them. A kernel without these files shows none.
@@ -78,11 +95,11 @@ fn children(pid: u32) -> Vec<u32> {
         .collect()
 }
 
-fn resident_bytes(pid: u32) -> u64 {
-    let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else { return 0 };
+/// A size of `/proc/PID/status` in bytes; 0 for a process that is gone.
+fn size_in(status: &str, name: &str) -> u64 {
     let kib = status
         .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .find_map(|line| line.strip_prefix(name))
         .and_then(|value| value.trim().strip_suffix("kB"))
         .and_then(|number| number.trim().parse::<u64>().ok());
     kib.unwrap_or(0).saturating_mul(1024)
@@ -96,7 +113,10 @@ mod tests {
     fn hostile_program_names_do_not_shift_the_fields() {
         let line =
             b"42 (a) R (b c) S 1 42 42 0 -1 4194560 94 0 0 0 1 2 3 4 20 0 1 0 987654 0 0 1844";
-        assert_eq!(parse_stat(line), Some(ProcessStat { cpu_ticks: 10, start_ticks: 987_654 }));
+        assert_eq!(
+            parse_stat(line),
+            Some(ProcessStat { own_cpu_ticks: 3, cpu_ticks: 10, start_ticks: 987_654 })
+        );
         assert_eq!(parse_stat(b"42 (a) S 1"), None);
         assert_eq!(parse_stat(b""), None);
     }
@@ -105,7 +125,9 @@ mod tests {
     fn usage_of_another_process_with_the_same_pid_is_refused() {
         let pid = std::process::id();
         let me = stat(pid).unwrap();
-        assert!(usage(pid, me.start_ticks).unwrap().resident_bytes > 0);
+        let usage_now = usage(pid, me.start_ticks).unwrap();
+        assert!(usage_now.resident_bytes > 0);
+        assert!(usage_now.peak_address_space > usage_now.resident_bytes);
         assert_eq!(usage(pid, me.start_ticks + 1), None);
     }
 }

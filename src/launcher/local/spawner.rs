@@ -14,6 +14,8 @@ use actix::Recipient;
 use mio::{Events, Poll, Token};
 
 use super::bell::Bell;
+use super::cgroup::Cgroups;
+use super::cgroup::cell::Cell;
 use super::child::Child;
 use super::machine::{self, Machine};
 use super::orphans::Orphans;
@@ -109,6 +111,7 @@ pub(super) struct Spawner {
     /// nobody lived to clean up after, leaves its file.
     sockets: HashMap<InstanceId, PathBuf>,
     orphans: Orphans,
+    cgroups: Cgroups,
     clock: Clock,
     last_token: usize,
 }
@@ -120,6 +123,7 @@ impl Spawner {
     /// When the system has no descriptors left.
     pub(super) fn prepare(
         machine: Machine,
+        cgroups: Cgroups,
         output: OutputHandle,
     ) -> io::Result<(Self, SpawnerHandle)> {
         let poll = Poll::new()?;
@@ -141,6 +145,7 @@ impl Spawner {
             records: BTreeMap::new(),
             sockets: HashMap::new(),
             orphans: Orphans::default(),
+            cgroups,
             clock: Clock::start(),
             last_token: WAKE.0,
         };
@@ -159,7 +164,7 @@ impl Spawner {
                 order = self.orders.try_recv();
             }
             let sleeps = matches!(order, Err(TryRecvError::Empty));
-            let timeout = if sleeps { self.orphans.next_look() } else { Some(Duration::ZERO) };
+            let timeout = if sleeps { self.next_look() } else { Some(Duration::ZERO) };
             // exits first, then one order, then exits again
             outlive("exits", || self.take_exits(&mut events, timeout));
             self.bell.get_up();
@@ -191,9 +196,15 @@ impl Spawner {
                 outlive("exit", || self.on_exit(event.token()));
             }
         }
-        if self.orphans.next_look().is_some() {
+        if self.next_look().is_some() {
             self.orphans.sweep(self.clock.now());
+            self.cgroups.sweep(self.clock.now());
         }
+    }
+
+    /// When to look again at what gone processes left; `None` while there is nothing.
+    fn next_look(&self) -> Option<Duration> {
+        self.orphans.next_look().or(self.cgroups.next_look())
     }
 
     fn on_exit(&mut self, token: Token) {
@@ -209,13 +220,15 @@ impl Spawner {
             }
             return;
         };
-        let Some(child) = self.children.remove(&token) else { return };
+        let Some(mut child) = self.children.remove(&token) else { return };
         self.by_instance.remove(&child.key.instance);
         self.living.store(self.children.len(), Ordering::Release);
         child.clean_up();
         // an exit is told, whatever the output of the process does to us
         let output = outlive("last output", || child.last_output()).unwrap_or_default();
-        self.reporter.report(Report::Exited { key: child.key.clone(), status, output });
+        let cause = outlive("cause of an exit", || child.exit_cause(status, &output)).flatten();
+        self.reporter.report(Report::Exited { key: child.key.clone(), status, cause, output });
+        self.retire(child.cell.take());
         // reaping takes as long as all before; it is done before the next order, so before any successor is started
         child.reap();
         child.unwatch(self.poll.registry());
@@ -242,6 +255,7 @@ impl Spawner {
                         path: child.log_path.clone(),
                         pid: child.identity.pid,
                         start_ticks: child.identity.start_ticks,
+                        peak_address_space: Arc::clone(&child.peak_address_space),
                     };
                     self.output.send(order);
                 }
@@ -312,13 +326,22 @@ impl Spawner {
     fn start(&mut self, order: SpawnOrder) -> Result<(), SpawnError> {
         let program = order.command.program.to_string_lossy().into_owned();
         let socket = order.socket_path.clone();
-        let started = start::start(order, &self.machine)?;
-        let child = started.child;
+        let cell = self.cell(&order);
+        let started = match start::start(order, cell.as_ref(), &self.machine) {
+            Ok(started) => started,
+            Err(error) => {
+                self.retire(cell);
+                return Err(error);
+            }
+        };
+        let mut child = started.child;
+        child.cell = cell;
         self.last_token += 1;
         let token = Token(self.last_token);
         if let Err(error) = child.watch(self.poll.registry(), token) {
             child.kill_and_wait();
             child.clean_up();
+            self.retire(child.cell.take());
             return Err(SpawnError::Transient { program, reason: error.to_string() });
         }
         self.orphans.forget(child.pid);
@@ -332,6 +355,23 @@ impl Spawner {
         self.output.send(OutputOrder::Follow(Box::new(started.follow)));
         self.reporter.report(Report::Spawned { key, identity, ready: started.ready });
         Ok(())
+    }
+
+    /// The cgroup for a start; none where there is no place for one, or it cannot be made just now.
+    fn cell(&self, order: &SpawnOrder) -> Option<Cell> {
+        self.cgroups.cell(&order.key, &order.limits).unwrap_or_else(|error| {
+            tracing::warn!(
+                target: "symphony-mgmt", instance = %order.key.instance, generation = %order.key.generation,
+                error, "no cgroup: limits are set by rlimit"
+            );
+            None
+        })
+    }
+
+    fn retire(&mut self, cell: Option<Cell>) {
+        if let Some(cell) = cell {
+            self.cgroups.retire(cell, self.clock.now());
+        }
     }
 
     /// Removes the sockets of processes that are gone.
@@ -351,11 +391,12 @@ impl Spawner {
         let deadline = self.clock.now() + limit;
         loop {
             let left = deadline.since(self.clock.now());
-            if self.children.is_empty() && self.orphans.next_look().is_none() || left.is_zero() {
+            if self.children.is_empty() && self.next_look().is_none() || left.is_zero() {
                 self.remove_sockets();
+                self.cgroups.close();
                 return self.children.len();
             }
-            let look = self.orphans.next_look().unwrap_or(left).min(left);
+            let look = self.next_look().unwrap_or(left).min(left);
             self.take_exits(events, Some(look));
         }
     }

@@ -13,6 +13,7 @@ use rustix::fs::{Access, access};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use super::cgroup::cell::Cell;
 use super::child::Child;
 use super::failure::spawn_error;
 use super::follower::Follow;
@@ -52,13 +53,17 @@ impl Fault {
 ///
 /// # Errors
 /// Fatal where no other try can help, else transient; nothing is left behind then but an empty log.
-pub(super) fn start(order: SpawnOrder, machine: &Machine) -> Result<Started, SpawnError> {
+pub(super) fn start(
+    order: SpawnOrder,
+    cell: Option<&Cell>,
+    machine: &Machine,
+) -> Result<Started, SpawnError> {
     let program = order.command.program.to_string_lossy().into_owned();
-    try_start(order, machine)
+    try_start(order, cell, machine)
         .map_err(|fault| spawn_error(&program, fault.stage.as_deref(), &fault.error))
 }
 
-fn try_start(order: SpawnOrder, machine: &Machine) -> Result<Started, Fault> {
+fn try_start(order: SpawnOrder, cell: Option<&Cell>, machine: &Machine) -> Result<Started, Fault> {
     let program = locate(&order.command)?;
     let at_log = || format!("log file {}", order.log_path.display());
     let log = log_file::open(&order.log_path).map_err(Fault::at(at_log()))?;
@@ -78,7 +83,9 @@ fn try_start(order: SpawnOrder, machine: &Machine) -> Result<Started, Fault> {
     let channel = Channel::open(&order.ready_channel).map_err(Fault::at("readiness channel"))?;
     let Channel { ready, stdin, notify_path } = channel;
 
-    let mut process = prepare(&order, &program);
+    let shim_arguments = shim::arguments(&order, cell);
+    let through_shim = shim_arguments.is_some();
+    let mut process = prepare(&order, &program, shim_arguments);
     process.stdin(stdin.map_or_else(Stdio::null, Stdio::from));
     let spawned = outputs(&log)
         .and_then(|(stdout, stderr)| process.stdout(stdout).stderr(stderr).spawn())
@@ -117,7 +124,11 @@ fn try_start(order: SpawnOrder, machine: &Machine) -> Result<Started, Fault> {
         log_path: order.log_path,
         log_start,
         log_removed,
+        limits: order.limits,
+        through_shim,
+        peak_address_space: Arc::default(),
         notify_path,
+        cell: None,
     };
     Ok(Started { child, ready, follow })
 }
@@ -155,8 +166,8 @@ fn search_path(command: &ProcessCommand) -> Option<OsString> {
 
 /// The command without its descriptors. Nothing here may take it off the fast path of the standard library:
 /// an absolute program, no user, no closure before the exec.
-fn prepare(order: &SpawnOrder, program: &Path) -> Command {
-    let mut process = match shim::arguments(order) {
+fn prepare(order: &SpawnOrder, program: &Path, shim_arguments: Option<Vec<String>>) -> Command {
+    let mut process = match shim_arguments {
         None => Command::new(program),
         Some(arguments) => {
             let mut process = Command::new(order.shim.clone().unwrap_or_else(machine::own_program));

@@ -219,6 +219,9 @@ pub(in crate::settings) struct RawLimits {
     /// Added to the nice value.
     #[schemars(range(min = -20, max = 19))]
     pub nice: Option<i32>,
+    /// The user that it runs as, by name; the service's unless set.
+    #[schemars(length(min = 1))]
+    pub user: Option<String>,
 }
 
 /// How much of a backend's output is kept.

@@ -16,6 +16,7 @@ pub(super) use backend::{
 };
 
 use super::logging::{FORM_FORMAT, LEVEL_FORMAT};
+use super::policy::GroupStrategy;
 use super::quantity::DurationText;
 use crate::limits;
 
@@ -37,6 +38,9 @@ pub(super) struct RawSettings {
     /// The models that may be loaded.
     #[schemars(length(max = limits::MODELS))]
     pub supported_models: Vec<RawModel>,
+    /// Models whose failures concern each other.
+    #[schemars(length(max = limits::GROUPS))]
+    pub groups: Vec<RawGroup>,
 }
 
 /// The ZeroMQ addresses of the service.
@@ -90,6 +94,8 @@ pub(super) struct RawService {
     /// The `symphony` program that runs the embedded backend and sets limits; the running program unless set.
     #[schemars(length(min = 1))]
     pub symphony_binary: Option<String>,
+    /// Whether backends get cgroups of their own: "auto" (where one was delegated to the service), "off", or the path of a cgroup.
+    pub cgroup: Option<String>,
     /// Backends that are being spawned at one time; the others wait their turn.
     #[schemars(range(min = 1, max = limits::SPAWNS_AT_ONCE_MAX))]
     pub spawns_at_once: Option<usize>,
@@ -126,6 +132,9 @@ pub(super) struct RawModel {
     pub path: Option<String>,
     /// Whether it is loaded when the service starts.
     pub autostart: Option<bool>,
+    /// Models that must be ready before its process is started; they are loaded if need be.
+    #[schemars(length(max = limits::MEMBERS))]
+    pub after: Option<Vec<String>>,
     /// What goes over the backend's table.
     #[serde(flatten)]
     #[expect(
@@ -136,4 +145,23 @@ pub(super) struct RawModel {
 }
 
 /// The keys of a model that are not those of a backend.
-pub(super) const MODEL_KEYS: [&str; 5] = ["name", "fullname", "type", "path", "autostart"];
+pub(super) const MODEL_KEYS: [&str; 6] = ["name", "fullname", "type", "path", "autostart", "after"];
+
+/// Models whose failures concern each other, whose failures are counted together.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields, rename = "Group", extend("required" = ["name", "members"]))]
+pub(super) struct RawGroup {
+    /// Its name, unique among groups.
+    pub name: Option<String>,
+    /// Whom a failed member takes along.
+    pub strategy: Option<GroupStrategy>,
+    /// The names of its models, in the order in which they are started. A model is in one group at most.
+    #[schemars(length(min = 1, max = limits::MEMBERS))]
+    pub members: Option<Vec<String>>,
+    /// Restarts of failed members that are allowed in `period`, over all members; the next failure gives the group up.
+    #[schemars(range(max = limits::WINDOW_RESTARTS))]
+    pub intensity: Option<u32>,
+    /// The length of the group's sliding window.
+    pub period: Option<DurationText>,
+}

@@ -33,9 +33,14 @@ impl Core {
                 });
                 self.effects.push(Effect::Answer(ticket, answer));
             }
+            Event::ChangeSpecs(ticket, flags, children) => {
+                let answer = self.change_specs(ticket, flags, children);
+                self.effects.push(Effect::Answer(ticket, answer.map_err(AdminError::Invalid)));
+            }
             Event::Start
             | Event::Stop
             | Event::Started(_)
+            | Event::Wedged(..)
             | Event::Ignored(_)
             | Event::StartFailed(..) => {}
         }
@@ -112,12 +117,12 @@ impl Core {
     fn decide_start_child(&mut self, ticket: Ticket, rules: ChildRules) -> Result<(), AdminError> {
         check_child(&self.flags, &rules)?;
         if let Some(key) = self.by_id.get(&rules.id) {
-            let absent = self.children.get(key).is_some_and(|c| c.state == ChildState::Absent);
-            return Err(if absent {
-                AdminError::AlreadyPresent
-            } else {
-                AdminError::AlreadyStarted
-            });
+            // to OTP's letter: one that waits for its next restart is present, too, and not started
+            let down = self
+                .children
+                .get(key)
+                .is_some_and(|c| matches!(c.state, ChildState::Absent | ChildState::Restarting));
+            return Err(if down { AdminError::AlreadyPresent } else { AdminError::AlreadyStarted });
         }
         if let Some(max) = self.flags.max_children.filter(|max| self.children.len() >= *max) {
             return Err(AdminError::MaxChildren(max));
@@ -175,7 +180,8 @@ impl Core {
         let key = self.by_id.get(id).copied().ok_or(AdminError::NotFound)?;
         match self.children.get(&key).map(|child| &child.state) {
             Some(ChildState::Absent) => Ok(key),
-            Some(ChildState::Restarting | ChildState::Dead(_)) => Err(AdminError::Restarting),
+            Some(ChildState::Restarting) => Err(AdminError::Restarting),
+            // to OTP's letter also where it died behind the request: its end is not decided on yet
             Some(_) => Err(AdminError::Running),
             None => Err(AdminError::NotFound),
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::exit::ExitReason;
-use super::super::spec::{ChildId, ChildRules, InvalidSpec, Shutdown};
+use super::super::spec::{ChildId, ChildRules, InvalidSpec, Shutdown, SupervisorFlags};
 
 /// One start of one child; never used twice by a supervisor, so a late report of an older start is recognised.
 pub type Epoch = u64;
@@ -23,6 +23,8 @@ pub enum Event {
     StartFailed(Epoch, String),
     /// An actor ended. Reported exactly once for each [`Event::Started`].
     Exited(Epoch, ExitReason),
+    /// An actor that runs has made no progress for so long.
+    Wedged(Epoch, Duration),
     /// Time to try a failed restart again.
     Retry(ChildId),
     /// The parent wants an end.
@@ -35,6 +37,8 @@ pub enum Event {
     RestartChild(Ticket, ChildId),
     /// Drop the spec of a terminated child.
     DeleteChild(Ticket, ChildId),
+    /// Put these flags and specs in place of the old ones; what runs keeps running.
+    ChangeSpecs(Ticket, SupervisorFlags, Vec<ChildRules>),
 }
 
 /// What is to be done.
@@ -46,11 +50,13 @@ pub enum Effect {
     CancelStart(ChildId, Epoch),
     /// Stop the actor of this start and report its exit.
     Stop(ChildId, Epoch, Shutdown),
+    /// End the actor of this start without asking, since it was silent for so long, and report its exit.
+    Kill(ChildId, Epoch, Duration),
     /// Send [`Event::Retry`] to yourself, behind what already waits.
     RetryLater(ChildId),
-    /// The child of this request is taken in; its factory is the one to run from now on.
+    /// The child of this request is taken in, or changed; its factory is the one to run from now on.
     Adopt(Ticket, ChildId),
-    /// The spec is gone; drop the factory.
+    /// The child is never started again; drop the factory.
     Forget(ChildId),
     /// Answer a request.
     Answer(Ticket, Result<Done, AdminError>),
@@ -73,6 +79,8 @@ pub enum Done {
     Terminated,
     /// The spec is dropped.
     Deleted,
+    /// The specs are those of the request.
+    Changed,
 }
 
 /// Why a request was refused.
@@ -90,7 +98,7 @@ pub enum AdminError {
     /// A child of this name runs already.
     #[error("already started")]
     AlreadyStarted,
-    /// A terminated child of this name is kept: restart or delete it.
+    /// A child of this name is kept that does not run: it was terminated, or waits for its next restart.
     #[error("already present")]
     AlreadyPresent,
     /// The limit of a dynamic supervisor.
@@ -119,6 +127,13 @@ pub enum Notice {
         child: ChildId,
         /// How.
         reason: ExitReason,
+    },
+    /// A child has made no progress for a heartbeat, and is ended; its exit is told, too.
+    ChildWedged {
+        /// Which.
+        child: ChildId,
+        /// How long it was silent.
+        silent_for: Duration,
     },
     /// A child runs again.
     ChildRestarted {

@@ -1,5 +1,7 @@
 //! What came of starts and stops. A report of an older start is recognised by its epoch and changes nothing.
 
+use std::time::Duration;
+
 use super::super::exit::ExitReason;
 use super::super::spec::{Restart, Shutdown, Strategy};
 use super::table::{ChildState, Key, Purpose};
@@ -24,6 +26,11 @@ impl Core {
         let ending = matches!(self.phase, Phase::Ending(_)) && self.stops_planned;
         let Some(child) = self.children.get_mut(&key) else { return };
         child.state = ChildState::Running(epoch);
+        // nobody starts it again, and what its factory holds may be large
+        if child.rules.restart == Restart::Temporary && child.has_factory {
+            child.has_factory = false;
+            self.effects.push(Effect::Forget(child.rules.id.clone()));
+        }
         match purpose {
             Purpose::Restart => {
                 child.restarts += 1;
@@ -96,6 +103,20 @@ impl Core {
                 }
             }
             Purpose::Terminate(_) | Purpose::Ending => {}
+        }
+    }
+
+    /// It is ended by force. All that follows, follows from its exit; also where it was just being stopped: who gets on
+    /// with nothing would never end by itself.
+    pub(super) fn on_wedged(&mut self, epoch: Epoch, silent_for: Duration) {
+        let Some(child) = self.by_epoch.get(&epoch).and_then(|key| self.children.get(key)) else {
+            return;
+        };
+        if matches!(child.state, ChildState::Running(_) | ChildState::Stopping(_)) {
+            let id = child.rules.id.clone();
+            self.effects
+                .push(Effect::Notify(Notice::ChildWedged { child: id.clone(), silent_for }));
+            self.effects.push(Effect::Kill(id, epoch, silent_for));
         }
     }
 

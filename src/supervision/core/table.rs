@@ -1,6 +1,6 @@
 //! The children: in start order, by name, each with what it is doing.
 
-use super::super::spec::ChildRules;
+use super::super::spec::{ChildId, ChildKind, ChildRules};
 use super::{Core, Effect, Epoch, Ticket};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub(super) struct Child {
     pub(super) purpose: Purpose,
     /// Of a dynamic child: who waits for its end.
     pub(super) enders: Vec<Ticket>,
+    /// Whether its factory is still kept. That of a temporary child is not, once it runs.
+    pub(super) has_factory: bool,
 }
 
 /// Start order; the key never changes and is never used again.
@@ -62,6 +64,19 @@ pub struct ChildView {
     pub epoch: Option<Epoch>,
 }
 
+/// How many children a supervisor has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ChildCounts {
+    /// Specs, whether their children run or not.
+    pub specs: usize,
+    /// Children with a live actor. One that waits for its next restart has none.
+    pub active: usize,
+    /// Children that are supervisors, dead or alive.
+    pub supervisors: usize,
+    /// Children that are workers, dead or alive.
+    pub workers: usize,
+}
+
 impl Core {
     pub(super) fn add(&mut self, rules: ChildRules) -> Key {
         let key = self.next_key;
@@ -75,6 +90,7 @@ impl Core {
                 restarts: 0,
                 purpose: Purpose::Initial,
                 enders: Vec::new(),
+                has_factory: true,
             },
         );
         key
@@ -83,7 +99,47 @@ impl Core {
     pub(super) fn remove(&mut self, key: Key) {
         if let Some(child) = self.children.remove(&key) {
             self.by_id.remove(&child.rules.id);
-            self.effects.push(Effect::Forget(child.rules.id));
+            if child.has_factory {
+                self.effects.push(Effect::Forget(child.rules.id));
+            }
         }
+    }
+
+    /// All children in start order.
+    pub fn children(&self) -> impl Iterator<Item = ChildView> + '_ {
+        self.children.values().map(Child::view)
+    }
+
+    /// The rules of the child of this name.
+    pub fn rules(&self, id: &ChildId) -> Option<&ChildRules> {
+        let key = self.by_id.get(id)?;
+        self.children.get(key).map(|child| &child.rules)
+    }
+
+    /// How many children there are, by OTP's `count_children`.
+    pub fn counts(&self) -> ChildCounts {
+        let mut counts = ChildCounts { specs: self.children.len(), ..ChildCounts::default() };
+        for child in self.children.values() {
+            let lives = matches!(child.state, ChildState::Running(_) | ChildState::Stopping(_));
+            counts.active += usize::from(lives);
+            match child.rules.kind {
+                ChildKind::Supervisor => counts.supervisors += 1,
+                ChildKind::Worker => counts.workers += 1,
+            }
+        }
+        counts
+    }
+}
+
+impl Child {
+    fn view(&self) -> ChildView {
+        let (state, epoch) = match self.state {
+            ChildState::Absent => ("stopped", None),
+            ChildState::Starting(epoch) => ("starting", Some(epoch)),
+            ChildState::Running(epoch) => ("running", Some(epoch)),
+            ChildState::Stopping(epoch) => ("stopping", Some(epoch)),
+            ChildState::Dead(_) | ChildState::Restarting => ("restarting", None),
+        };
+        ChildView { rules: self.rules.clone(), state, restarts: self.restarts, epoch }
     }
 }

@@ -127,7 +127,7 @@ fn a_helper_that_ended_does_not_hide_progress() {
 /// A successor that finds this on record.
 fn resumed(state: &str, wanted: bool, presence: Presence) -> Bench {
     let mut bench = loaded();
-    let mut record = super::super::properties::record(&bench.machine);
+    let mut record = record(&bench.machine);
     state.clone_into(&mut record.state);
     record.wanted = wanted;
     bench.machine = Machine::new(defaults(), 7);

@@ -144,3 +144,33 @@ fn a_failed_start_tells_what_was_waited_for() {
         assert!(bench.last_reason().contains(words), "{}", bench.last_reason());
     }
 }
+
+#[test]
+fn questions_of_all_instances_come_on_common_beats_and_never_later_than_wanted() {
+    let beat = Duration::from_millis(50);
+    let mut beats = std::collections::BTreeSet::new();
+    for seed in 0..200 {
+        let mut machine = Machine::new(defaults(), seed);
+        let start = Moment::from_millis(seed * 7919 % 10_000);
+        machine.next(Event::Start, start);
+        machine.next(Event::Spawned(Generation(1)), start);
+        machine.next(Event::Ready(Generation(1)), start);
+        let mut before = start;
+        for _ in 0..3 {
+            let asked = loop {
+                let due = machine.next_deadline().expect("a deadline");
+                // timers fire a little late
+                let late = due + Duration::from_millis(2);
+                if machine.next(Event::Tick, late).contains(&Effect::Check(Generation(1))) {
+                    break due;
+                }
+            };
+            machine.next(Event::Alive(Generation(1)), asked + Duration::from_millis(3));
+            assert!(asked.since(before) <= Duration::from_secs(5), "{asked} after {before}");
+            assert_eq!(asked.since_origin().as_millis() % beat.as_millis(), 0, "{asked}");
+            beats.insert(asked.since_origin().as_millis() % 5000);
+            before = asked;
+        }
+    }
+    assert!((50..=100).contains(&beats.len()), "spread over the interval: {}", beats.len());
+}

@@ -1,9 +1,9 @@
 //! The core by itself: events in, effects out. The names of OTP's `supervisor_SUITE` are kept where a case comes from it.
 
+mod changes;
 mod dynamic;
 mod groups;
 mod lifecycle;
-mod properties;
 mod requests;
 mod restarts;
 mod significant;
@@ -127,6 +127,8 @@ fn in_words(effect: &Effect) -> String {
             format!("restart of {child} failed: {error}")
         }
         Effect::Notify(Notice::GaveUp { child, .. }) => format!("gave up on {child}"),
+        Effect::Kill(child, ..) => format!("kill {child}"),
+        Effect::Notify(Notice::ChildWedged { child, .. }) => format!("wedged {child}"),
         Effect::Finish(reason) => format!("finish: {reason}"),
         Effect::AllStarted => "all started".to_owned(),
     }

@@ -73,7 +73,7 @@ fn do_not_save_child_specs_for_temporary_children() {
     let children = vec![worker("t", Restart::Temporary)];
     let mut stage = Stage::running(flags(Strategy::OneForOne), children);
     stage.terminate("t");
-    assert_eq!(stage.exited("t", ExitReason::Normal), ["answer 1: Terminated", "forget t"]);
+    assert_eq!(stage.exited("t", ExitReason::Normal), ["answer 1: Terminated"]);
     assert_eq!(stage.children(), "");
 }
 
@@ -98,10 +98,9 @@ fn a_name_that_became_free_may_be_used_again_at_once() {
     stage.terminate("a");
     stage.exited("t", ExitReason::Normal);
     assert!(stage.start_child(worker("t", Restart::Temporary)).is_empty(), "busy with a");
-    // the old one is forgotten before the new one is taken in, so no factory is lost
     assert_eq!(
         stage.exited("a", ExitReason::Normal),
-        ["answer 1: Terminated", "forget t", "adopt t", "start t"]
+        ["answer 1: Terminated", "adopt t", "start t"]
     );
 }
 

@@ -1,0 +1,186 @@
+//! The desk's part in groups: it has one actor started for each that is configured, and tells members of theirs.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use actix::{Addr, AsyncContext, Context, Handler, Message};
+
+use super::desk::{ATTEMPTS, ModelDesk, PAUSE};
+use super::group::messages::{Census, Disband, Reshape};
+use super::group::{Group, child_id};
+use super::services::Services;
+use crate::ids::{GroupName, ModelName};
+use crate::launcher::table_messages::ReadInventory;
+use crate::settings::model::{GroupSpec, ModelSpec};
+use crate::supervision::core::AdminError;
+use crate::supervision::supervisor::StartChild;
+use crate::supervision::{ChildRules, ChildSpec, Restart, Supervisor};
+
+/// What the desk knows of one group.
+pub(super) struct GroupEntry {
+    spec: Arc<GroupSpec>,
+    addr: Option<Addr<Group>>,
+}
+
+impl ModelDesk {
+    /// The group of a model, if it has one that runs.
+    pub(super) fn group_of(&self, model: &ModelSpec) -> Option<Addr<Group>> {
+        self.groups.get(&model.group.as_ref()?.name)?.addr.clone()
+    }
+
+    /// Brings the groups that run in line with the configuration.
+    pub(super) fn use_groups(&mut self, ctx: &mut Context<Self>) {
+        let models = self.catalogue.models().iter();
+        let specs = models.filter_map(|model| model.group.clone());
+        let wanted: BTreeMap<_, _> = specs.map(|spec| (spec.name.clone(), spec)).collect();
+        self.groups.retain(|name, entry| {
+            let stays = wanted.contains_key(name);
+            if let Some(addr) = entry.addr.as_ref().filter(|_| !stays) {
+                addr.do_send(Disband);
+            }
+            stays
+        });
+        for (name, spec) in wanted {
+            match self.groups.get_mut(&name) {
+                None => {
+                    self.groups.insert(name, GroupEntry { spec: spec.clone(), addr: None });
+                    self.start_group(spec, ctx);
+                }
+                Some(entry) if entry.spec != spec => {
+                    entry.spec = spec;
+                    self.tell_group(&name, ctx);
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    fn start_group(&self, spec: Arc<GroupSpec>, ctx: &mut Context<Self>) {
+        // without a supervisor: the next one asks for all groups
+        let Some(supervisor) = self.supervisor.clone() else { return };
+        let (services, desk) = (self.services.clone(), ctx.address());
+        actix_rt::spawn(async move {
+            for _ in 0..ATTEMPTS {
+                let child = child_spec(&supervisor, &desk, &spec, &services);
+                match supervisor.send(StartChild(child)).await {
+                    // the one before is just leaving
+                    Ok(Err(AdminError::AlreadyStarted | AdminError::AlreadyPresent)) => {
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                    Ok(Ok(_) | Err(AdminError::Stopping)) | Err(_) => return,
+                    Ok(Err(error)) => {
+                        tracing::error!(group = %spec.name, %error, "a group is not started, its models wait");
+                        return;
+                    }
+                }
+            }
+        });
+    }
+
+    /// Tells a group its rules, and who may be there; it decides nothing before it knows.
+    fn tell_group(&self, name: &GroupName, ctx: &mut Context<Self>) {
+        let Some(entry) = self.groups.get(name) else { return };
+        let Some(group) = entry.addr.clone() else { return };
+        group.do_send(Reshape(entry.spec.clone()));
+        let inventory = self.services.table.send(ReadInventory);
+        let (desk, name) = (ctx.address(), name.clone());
+        actix_rt::spawn(async move {
+            match inventory.await {
+                Ok(inventory) => {
+                    let names = inventory.records.iter();
+                    let names = names.filter_map(|record| ModelName::try_new(&record.model).ok());
+                    group.do_send(Census(names.collect::<HashSet<_>>()));
+                }
+                // a process table that fails takes the groups along, unless it was only slow
+                Err(_) => {
+                    tokio::time::sleep(PAUSE).await;
+                    desk.do_send(AskAgain { name, group });
+                }
+            }
+        });
+    }
+}
+
+fn child_spec(
+    supervisor: &Addr<Supervisor>,
+    desk: &Addr<ModelDesk>,
+    spec: &Arc<GroupSpec>,
+    services: &Services,
+) -> ChildSpec {
+    // transient: one that a reload took away ends normally
+    let rules =
+        ChildRules { restart: Restart::Transient, ..ChildRules::worker(child_id(&spec.name)) };
+    let (spec, services) = (spec.clone(), services.clone());
+    let (supervisor, desk, name) = (supervisor.clone(), desk.clone(), spec.name.clone());
+    ChildSpec::actor(
+        rules,
+        move |slot| {
+            let above = supervisor.clone().recipient();
+            Group::new(spec.clone(), services.clock, services.events.clone(), above, slot)
+        },
+        move |addr| desk.do_send(GroupUp { name: name.clone(), addr }),
+    )
+}
+
+/// A group's actor was started, for the first time or again.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct GroupUp {
+    name: GroupName,
+    addr: Addr<Group>,
+}
+
+impl Handler<GroupUp> for ModelDesk {
+    type Result = ();
+
+    fn handle(&mut self, GroupUp { name, addr }: GroupUp, ctx: &mut Self::Context) {
+        let Some(entry) = self.groups.get_mut(&name) else {
+            // taken out of the configuration while it was being started
+            addr.do_send(Disband);
+            return;
+        };
+        entry.addr = Some(addr);
+        self.tell_group(&name, ctx);
+        for (model, backend) in self.catalogue.models().iter().filter_map(|model| {
+            let of_group = model.group.as_ref().is_some_and(|group| group.name == name);
+            Some((model, model.backend.as_ref().filter(|_| of_group)?))
+        }) {
+            if let Some(member) = self.live(&model.name) {
+                member.do_send(self.reconfigure(model, backend));
+            }
+        }
+    }
+}
+
+/// What was to be told to a group could not be found out.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct AskAgain {
+    name: GroupName,
+    group: Addr<Group>,
+}
+
+impl Handler<AskAgain> for ModelDesk {
+    type Result = ();
+
+    fn handle(&mut self, again: AskAgain, ctx: &mut Self::Context) {
+        let present = self.groups.get(&again.name).and_then(|entry| entry.addr.as_ref());
+        if present == Some(&again.group) && again.group.connected() {
+            self.tell_group(&again.name, ctx);
+        }
+    }
+}
+
+/// Asks the desk for a group's actor, if there is one that runs.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<Addr<Group>>")]
+#[doc(hidden)]
+pub struct FindGroup(pub GroupName);
+
+impl Handler<FindGroup> for ModelDesk {
+    type Result = Option<Addr<Group>>;
+
+    fn handle(&mut self, FindGroup(name): FindGroup, _: &mut Context<Self>) -> Self::Result {
+        self.groups.get(&name)?.addr.clone().filter(Addr::connected)
+    }
+}

@@ -1,0 +1,17 @@
+//! The local launcher with real processes.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "tests; clippy sees helpers of integration tests as plain code"
+)]
+#![allow(missing_docs, reason = "tests")]
+
+mod bench;
+mod cgroups;
+mod inheritance;
+mod limits;
+mod output;
+mod readiness;
+mod signals;
+mod starts;
