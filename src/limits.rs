@@ -282,8 +282,11 @@ pub const CHAOS_EVENT_SLACK: Duration = Duration::from_millis(200);
 pub const CHAOS_DISRUPTION: Duration = Duration::from_secs(3);
 /// Growth of the service's memory over a run that is no leak: allocators keep what a burst needed.
 pub const CHAOS_MEMORY_PERCENT: u64 = 5;
-/// And this much on top: the ring of [`EVENT_RING`] events fills up (2 MiB), and short runs start from a small service.
-pub const CHAOS_MEMORY_SLACK: u64 = 4 * 1024 * 1024;
+/// And this much on top in a short run: buffers of floods, of a gateway that was replaced, of lines on their way to the log
+/// are taken once, and the ring of [`EVENT_RING`] events fills up.
+pub const CHAOS_MEMORY_SLACK: u64 = 8 * 1024 * 1024;
+/// After this long what is taken once has been taken: each kind of fault has come some times.
+pub const CHAOS_WARM: Duration = Duration::from_secs(120);
 /// The answer to the wish that a gateway panics goes out through that gateway: a thread's turn takes microseconds.
 pub const CHAOS_ANSWER_LEAVES: Duration = Duration::from_millis(20);
 /// A turn of a chaos run: faults come this exactly, and half a core is left to the service.
@@ -301,7 +304,7 @@ pub const CHAOS_FREEZE: Duration = Duration::from_secs(30);
 /// The most that is written to fill the logs of one model: default quotas (16 MiB, three kept) need 80 MiB.
 pub const CHAOS_LOG_BYTES: u64 = 128 * 1024 * 1024;
 /// How long after a flood the files of a log are looked at: the service looks at them every 20 ms, and copies for a while.
-pub const CHAOS_LOG_SETTLES: Duration = Duration::from_secs(10);
+pub const CHAOS_LOG_SETTLES: Duration = Duration::from_secs(5);
 /// How long a client of the load waits for a model it wished for; one that is given up for longer is asked for again.
 pub const CHAOS_WISH: Duration = Duration::from_secs(30);
 /// Clients are at work this long before the first quiet look at the service: what is made at first use is made then.
@@ -318,3 +321,7 @@ pub const CHAOS_ROOT_WINDOW: Duration = Duration::from_secs(300);
 pub const CHAOS_MODELS: u16 = 1000;
 /// Clients at work in a chaos run: each has a thread, three sockets and their threads.
 pub const CHAOS_CLIENTS: u16 = 256;
+/// The memory of the service is written down this often in a chaos run: often enough to see whether it levels off.
+pub const CHAOS_SAMPLE_EVERY: Duration = Duration::from_secs(10);
+/// Such samples: three hours of them.
+pub const CHAOS_SAMPLES: usize = 1080;

@@ -132,16 +132,24 @@ pub fn lives(pid: u32) -> bool {
     stat(pid).is_some_and(|(state, ..)| !is_dead(state))
 }
 
+/// A field of `/proc/PID/status`.
+fn status_field(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
+}
+
+/// The resident memory of a process; `None` when it is gone.
+pub fn memory_bytes(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    Some(status_field(&status, "VmRSS:")? * 1024)
+}
+
 /// What a service uses; `processes` are those that serve these endpoints. `None` when it is gone.
 pub fn usage<'a>(pid: u32, endpoints: impl IntoIterator<Item = &'a str>) -> Option<Usage> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let field = |name: &str| -> Option<u64> {
-        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-        line.split_ascii_whitespace().next()?.parse().ok()
-    };
     Some(Usage {
-        memory_bytes: field("VmRSS:")? * 1024,
-        threads: usize::try_from(field("Threads:")?).ok()?,
+        memory_bytes: memory_bytes(pid)?,
+        threads: usize::try_from(status_field(&status, "Threads:")?).ok()?,
         descriptors: fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count(),
         processes: leaders(endpoints).values().map(Vec::len).sum(),
     })

@@ -39,6 +39,8 @@ pub struct Report {
     pub usage_at_start: Usage,
     /// And after the last one; none: the service is gone.
     pub usage_at_end: Option<Usage>,
+    /// Its memory in the course of the run.
+    pub memory: Vec<Sample>,
     /// Events that were no longer kept when they were asked for.
     pub events_missed: u64,
     /// Every rule, and whether it held.
@@ -47,6 +49,15 @@ pub struct Report {
     pub violations: Vec<Violation>,
     /// The faults that came up to the end, as planned.
     pub plan: Vec<Fault>,
+}
+
+/// The memory of the service at one time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Sample {
+    /// Since the first fault might come.
+    pub seconds: u64,
+    /// Resident memory, bytes.
+    pub memory_bytes: u64,
 }
 
 /// A rule and whether it held.

@@ -11,7 +11,7 @@ use super::invariants::{Invariant, Violation, whole};
 use super::load::{Load, LoadOptions, Requests};
 use super::plan::{Fault, FaultKind, Plan, PlanOptions};
 use super::processes;
-use super::report::{Report, rules};
+use super::report::{Report, Sample, rules};
 use super::service::{self, Facts, Service};
 use super::watch::Watch;
 use crate::cli::client::ClientError;
@@ -92,6 +92,7 @@ pub fn run(options: &Options, endpoint: &str, stop: &AtomicBool) -> Result<Repor
         watch,
         names,
         plan: Vec::new(),
+        memory: Vec::new(),
         interrupted: false,
         facts,
     };
@@ -126,6 +127,7 @@ struct Run<'a> {
     load: LoadOptions,
     watch: Watch,
     plan: Vec<Fault>,
+    memory: Vec<Sample>,
     interrupted: bool,
 }
 
@@ -208,6 +210,7 @@ impl Run<'_> {
                 None => thread::park_timeout(limits::CHAOS_TURN),
             }
             self.watch.turn(&mut self.service, load.notes());
+            self.sample(now);
         }
         let seconds = self.clock.now().since(begin).as_secs_f64();
         faults.end();
@@ -218,6 +221,16 @@ impl Run<'_> {
         // every excuse has come by now
         self.watch.judge_answers(f64::INFINITY);
         Ok((requests, seconds))
+    }
+
+    fn sample(&mut self, since_begin: Duration) {
+        let due = limits::CHAOS_SAMPLE_EVERY.saturating_mul(self.memory.len() as u32 + 1);
+        if since_begin < due || self.memory.len() == limits::CHAOS_SAMPLES {
+            return;
+        }
+        if let Some(memory_bytes) = processes::memory_bytes(self.facts.pid) {
+            self.memory.push(Sample { seconds: since_begin.as_secs(), memory_bytes });
+        }
     }
 
     fn strike(&mut self, fault: Fault, faults: &mut Faults) {
@@ -268,7 +281,7 @@ impl Run<'_> {
         loop {
             self.watch.read_events(&mut self.service);
             let usage = self.usage()?;
-            match growth(start, usage) {
+            match growth(start, self.warm_bytes(), usage) {
                 None => return Some(usage),
                 Some(violation) if self.clock.now() >= end => {
                     self.watch.broken(violation);
@@ -277,6 +290,14 @@ impl Run<'_> {
                 Some(_) => thread::park_timeout(limits::CHAOS_LOOK_EVERY),
             }
         }
+    }
+
+    /// The memory when each kind of fault had come some times; none in a run that is not twice as long.
+    fn warm_bytes(&self) -> Option<u64> {
+        let warm = limits::CHAOS_WARM.as_secs();
+        let last = self.memory.last()?;
+        let first = self.memory.iter().find(|sample| sample.seconds >= warm)?;
+        (last.seconds >= warm * 2).then_some(first.memory_bytes)
     }
 
     fn report(
@@ -302,6 +323,7 @@ impl Run<'_> {
             requests,
             usage_at_start,
             usage_at_end,
+            memory: self.memory,
             events_missed: watch.events_missed,
             invariants: rules(&watch.violations),
             violations: watch.violations,

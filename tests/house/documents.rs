@@ -12,6 +12,7 @@ const DOCUMENTS: &[&str] = &[
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "README.md",
+    "docs/chaos.md",
     "docs/cli.md",
     "docs/compatibility.md",
     "docs/configuration.md",
