@@ -26,6 +26,7 @@ mod crossings;
 mod deaths;
 mod ends;
 mod group_actors;
+mod group_reloads;
 mod groups;
 mod health;
 mod isolation;

@@ -412,3 +412,7 @@ impl GroupCore {
 fn count(restarts: u32) -> String {
     if restarts == 1 { "1 restart".into() } else { format!("{restarts} restarts") }
 }
+
+#[cfg(test)]
+#[path = "core_tests.rs"]
+mod tests;

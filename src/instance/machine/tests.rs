@@ -1,6 +1,7 @@
 //! Each row of the supervision contract's second section, in virtual time.
 
 mod gaps;
+mod turns;
 mod watching;
 
 use super::*;

@@ -3,6 +3,7 @@
 
 mod actor_crashes;
 mod crowds;
+mod groups;
 mod health;
 mod restarts;
 
@@ -42,12 +43,23 @@ fn in_virtual_time(
     prober: ScriptedProber,
     test: impl AsyncFnOnce(&Stage),
 ) -> Arc<ScriptedLauncher> {
+    in_virtual_time_with(models, |settings| settings, prober, test)
+}
+
+/// The same with changed settings.
+fn in_virtual_time_with(
+    models: &[&str],
+    change: impl FnOnce(Settings) -> Settings,
+    prober: ScriptedProber,
+    test: impl AsyncFnOnce(&Stage),
+) -> Arc<ScriptedLauncher> {
     actix_rt::System::new().block_on(async {
         let folder = tempfile::tempdir().unwrap();
         let settings = Settings::in_folder(folder.path()).unwrap();
         let settings = models.iter().fold(settings, |settings, name| {
             settings.with_model(ModelSpec::new(*name, BackendSpec::command(["x"])).unwrap())
         });
+        let settings = change(settings);
         let (launcher, prober) = (Arc::new(ScriptedLauncher::new()), Arc::new(prober));
         let options = ServeOptions::default();
         let service = Service::start_on(settings, options, launcher.clone(), prober.clone());

@@ -1,0 +1,135 @@
+use super::*;
+
+const NOW: Moment = Moment::from_millis(0);
+
+fn core(strategy: GroupStrategy, members: &[&str]) -> GroupCore {
+    let spec = GroupSpec::new("g", strategy, members).expect("names");
+    let mut core = GroupCore::new(Arc::new(GroupSpec { intensity: 1, ..spec }));
+    assert_eq!(core.census(&HashSet::new(), NOW), []);
+    core
+}
+
+fn standing(phase: Phase, round: Option<u64>) -> Standing {
+    Standing { phase, round, why: "exit 3".into(), ..Standing::default() }
+}
+
+fn orders(effects: Vec<Effect>) -> Vec<(usize, Order)> {
+    let orders = effects.into_iter().filter_map(|effect| match effect {
+        Effect::Order(place, order) => Some((place, order)),
+        Effect::Tell { .. } => None,
+    });
+    orders.collect()
+}
+
+fn tell(core: &mut GroupCore, place: usize, standing: Standing) -> Vec<(usize, Order)> {
+    orders(core.report(place, standing, false, NOW))
+}
+
+fn turn(round: u64) -> Order {
+    Order::Turn { generation: Generation(0), round }
+}
+
+/// Both are alive, in the first round.
+fn pair(strategy: GroupStrategy) -> GroupCore {
+    let mut core = core(strategy, &["a", "b"]);
+    for place in 0..2 {
+        let turns = tell(&mut core, place, standing(Phase::Waiting, None));
+        assert_eq!(turns, [(place, turn(1))]);
+        assert_eq!(tell(&mut core, place, standing(Phase::Alive, Some(1))), []);
+    }
+    core
+}
+
+#[test]
+fn nothing_is_decided_before_it_is_known_who_is_there() {
+    let spec = GroupSpec::new("g", GroupStrategy::OneForAll, ["a", "b"]).expect("names");
+    let mut core = GroupCore::new(Arc::new(spec));
+    let waits = tell(&mut core, 1, standing(Phase::Waiting, None));
+    let a = ModelName::try_new("a").expect("a name");
+    assert_eq!(waits, [(1, Order::WaitFor(a.clone()))]);
+    assert_eq!(core.census(&HashSet::from([a]), NOW), [], "one is on record and was not heard of");
+    assert_eq!(orders(core.census(&HashSet::new(), NOW)), [(1, turn(1))]);
+}
+
+#[test]
+fn what_came_up_without_the_group_belongs_to_its_round() {
+    let mut core = core(GroupStrategy::OneForAll, &["a", "b"]);
+    for place in 0..2 {
+        let told = tell(&mut core, place, standing(Phase::Alive, None));
+        assert_eq!(told, [(place, Order::Joined(1))]);
+        assert_eq!(tell(&mut core, place, standing(Phase::Alive, Some(1))), []);
+    }
+    let along = Order::Along("with a: exit 3".into());
+    assert_eq!(tell(&mut core, 0, standing(Phase::Resting, Some(1))), [(1, along)]);
+}
+
+#[test]
+fn a_window_that_is_used_up_is_the_failed_members_to_answer_and_asked_again_of_its_successor() {
+    let mut core = pair(GroupStrategy::OneForOne);
+    let failed = |at: u64, phase| Standing {
+        failures: vec![Moment::from_millis(at)],
+        until: Some(NOW),
+        ..standing(phase, Some(1))
+    };
+    assert_eq!(tell(&mut core, 0, failed(1, Phase::Resting)), []);
+    let gave_up = (1, Order::GaveUp("group g: 1 restart in 10m used up, last: b: exit 3".into()));
+    let told = core.report(1, failed(2, Phase::Waiting), false, NOW);
+    assert!(told.iter().any(|e| matches!(e, Effect::Tell { kind: "group_gave_up", .. })));
+    assert_eq!(orders(told), [gave_up.clone()], "and it has no turn meanwhile");
+    assert_eq!(orders(core.report(1, failed(2, Phase::Waiting), true, NOW)), [gave_up.clone()]);
+
+    let Order::GaveUp(why) = gave_up.1 else { unreachable!("made above") };
+    let told = tell(&mut core, 1, failed(2, Phase::Parked));
+    assert_eq!(told, [(0, Order::Park { why, cool_off: Duration::ZERO })], "then all are parked");
+}
+
+#[test]
+fn a_restart_by_hand_forgets_the_failures_of_all() {
+    let mut core = pair(GroupStrategy::OneForOne);
+    let failures = vec![NOW];
+    tell(&mut core, 0, Standing { failures, ..standing(Phase::Alive, Some(1)) });
+    let told = tell(&mut core, 0, standing(Phase::Ending { comes_back: true }, Some(1)));
+    assert_eq!(told, [(1, Order::Forget)]);
+}
+
+#[test]
+fn who_is_unloaded_leaves_nobody_behind_that_cannot_be_without_it() {
+    for (strategy, taken_down) in [
+        (GroupStrategy::OneForOne, vec![]),
+        (GroupStrategy::OneForAll, vec![(1, Order::TakeDown)]),
+        (GroupStrategy::RestForOne, vec![(1, Order::TakeDown)]),
+    ] {
+        let mut core = pair(strategy);
+        assert_eq!(tell(&mut core, 0, standing(Phase::Ending { comes_back: false }, Some(1))), []);
+        let told = tell(&mut core, 0, standing(Phase::Absent { asked: true }, None));
+        assert_eq!(told, taken_down, "{strategy:?}");
+    }
+    // one that ended and is not to be restarted concerns nobody
+    let mut core = pair(GroupStrategy::OneForAll);
+    assert_eq!(tell(&mut core, 0, standing(Phase::Absent { asked: false }, None)), []);
+}
+
+#[test]
+fn other_rules_take_nobody_down() {
+    let mut core = pair(GroupStrategy::OneForAll);
+    let members = ["b", "c", "a"];
+    let spec = GroupSpec::new("g", GroupStrategy::RestForOne, members).expect("names");
+    assert_eq!(core.reshape(Arc::new(spec), NOW), []);
+    assert_eq!(core.census(&HashSet::new(), NOW), []);
+    // a is the last one now, and goes with b
+    let along = Order::Along("with b: exit 3".into());
+    assert_eq!(
+        tell(&mut core, 0, standing(Phase::Waiting, Some(1))),
+        [(2, along), (0, Order::WaitFor(ModelName::try_new("a").expect("a name"))),]
+    );
+}
+
+#[test]
+fn what_the_kernel_holds_is_waited_for() {
+    let mut core = pair(GroupStrategy::OneForAll);
+    tell(&mut core, 0, standing(Phase::Stuck, Some(1)));
+    let told = tell(&mut core, 1, standing(Phase::Waiting, Some(1)));
+    assert_eq!(told, [(1, Order::WaitFor(ModelName::try_new("a").expect("a name")))]);
+    tell(&mut core, 0, standing(Phase::Waiting, Some(1)));
+    assert_eq!(core.standing(0).map(|standing| standing.phase), Some(Phase::Coming));
+}

@@ -1,0 +1,149 @@
+//! Groups and dependencies: what is counted together, what is waited for, and when all come back.
+
+use symphony::ids::Generation;
+use symphony::instance::state::State;
+use symphony::probe::scripted::ScriptedProber;
+use symphony::registry::messages::InstanceView;
+use symphony::settings::model::{GroupSpec, Settings};
+use symphony::settings::policy::GroupStrategy;
+use tokio::time::{Duration, Instant, sleep};
+
+use super::{MOMENT, Stage, assert_took, in_virtual_time_with, process};
+use crate::actor_crashes::view;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn pair(strategy: GroupStrategy, intensity: u32) -> impl FnOnce(Settings) -> Settings {
+    move |settings| {
+        let mut group = GroupSpec::new("pair", strategy, ["draft", "target"]).unwrap();
+        group.intensity = intensity;
+        settings.with_group(group)
+    }
+}
+
+async fn seen(stage: &Stage, model: &str) -> InstanceView {
+    let seen = view(&stage.service.wiring(), model).await.expect("it was loaded");
+    (*seen).clone()
+}
+
+async fn load_both(stage: &Stage) {
+    stage.load("target", true).await.unwrap().unwrap();
+    assert_eq!(seen(stage, "draft").await.state, State::Ready);
+    // long enough to forgive what members count by themselves
+    sleep(MINUTE).await;
+}
+
+#[test]
+fn failures_of_all_members_are_counted_in_one_sliding_window() {
+    let group = pair(GroupStrategy::OneForAll, 2);
+    in_virtual_time_with(&["draft", "target"], group, ScriptedProber::default(), async |stage| {
+        load_both(stage).await;
+        // the first is just forgotten when the third comes: the window has ten minutes
+        for (generation, model) in [(1, "draft"), (2, "target"), (3, "draft")] {
+            stage.crash(&process(model, generation));
+            for member in ["draft", "target"] {
+                stage.process(member, generation + 1).await;
+            }
+            sleep(MINUTE * 5 + MOMENT).await;
+        }
+        for member in ["draft", "target"] {
+            assert_eq!(seen(stage, member).await.restarts, 3, "each went with the other");
+        }
+        stage.crash(&process("target", 4));
+        sleep(MOMENT).await;
+        stage.process("draft", 5).await;
+        stage.process("target", 5).await;
+        sleep(MINUTE).await;
+        stage.crash(&process("draft", 5));
+        sleep(MOMENT).await;
+        for member in ["draft", "target"] {
+            let view = seen(stage, member).await;
+            let reason = view.reason.unwrap_or_default();
+            assert_eq!(view.state, State::Parked, "{reason}");
+            let used_up = "group pair: 2 restarts in 10m used up, last: draft: exit 1";
+            assert_eq!(reason, format!("{used_up}; one trial start after a rest of 5m"));
+        }
+    });
+}
+
+#[test]
+fn a_parked_group_comes_back_as_a_whole_after_the_rest_of_the_one_that_failed() {
+    let group = pair(GroupStrategy::OneForAll, 0);
+    in_virtual_time_with(&["draft", "target"], group, ScriptedProber::default(), async |stage| {
+        load_both(stage).await;
+        for (rest, generation) in [(5, 1), (10, 3)] {
+            let died = Instant::now();
+            stage.crash(&process("target", generation));
+            sleep(MOMENT * 5).await;
+            assert_eq!(stage.launcher.live(), [], "both are down");
+            sleep(MINUTE * rest - Duration::from_secs(1)).await;
+            assert_eq!(stage.launcher.live(), [], "and rest");
+            while stage.launcher.live().len() < 2 {
+                sleep(MOMENT).await;
+            }
+            assert!(died.elapsed() >= MINUTE * rest, "{:?}", died.elapsed());
+            assert!(died.elapsed() <= MINUTE * rest + 2 * Duration::from_secs(1));
+            // not long enough to forgive the failure
+            sleep(Duration::from_secs(2)).await;
+        }
+        let spawns = stage.launcher.spawns();
+        let order: Vec<_> = spawns.iter().map(|key| &key.instance).collect();
+        let (draft, target) = (process("draft", 1).instance, process("target", 1).instance);
+        assert_eq!(order, [&draft, &target].repeat(3), "always in their order");
+    });
+}
+
+#[test]
+fn all_wait_for_the_delay_of_the_one_that_failed() {
+    let group = pair(GroupStrategy::OneForAll, 5);
+    in_virtual_time_with(&["draft", "target"], group, ScriptedProber::default(), async |stage| {
+        load_both(stage).await;
+        stage.crash(&process("target", 1));
+        stage.process("target", 2).await;
+        // the second in a row has a delay of half a second, give or take a fifth
+        let died = Instant::now();
+        stage.crash(&process("target", 2));
+        sleep(Duration::from_millis(300)).await;
+        assert_eq!(stage.launcher.live(), []);
+        let draft = seen(stage, "draft").await;
+        assert_eq!(
+            (draft.state, draft.progress),
+            (State::Starting, Some("waiting for target".into()))
+        );
+        stage.process("target", 3).await;
+        assert!(died.elapsed() >= Duration::from_millis(400), "{:?}", died.elapsed());
+        let draft = seen(stage, "draft").await;
+        assert_eq!((draft.state, draft.generation), (State::Ready, Generation(3)));
+    });
+}
+
+#[test]
+fn waiting_for_another_model_takes_no_time_of_a_start() {
+    let after = |mut settings: Settings| {
+        let agent = std::sync::Arc::make_mut(&mut settings.models[0]);
+        *agent = agent.clone().with_after(["db"]).unwrap();
+        let db = std::sync::Arc::make_mut(&mut settings.models[1]);
+        let backend = std::sync::Arc::make_mut(db.backend.as_mut().unwrap());
+        backend.start.stall_timeout = Duration::from_secs(10 * 3600);
+        backend.start.total_timeout = Duration::from_secs(10 * 3600);
+        settings
+    };
+    let prober = ScriptedProber::by_hand();
+    in_virtual_time_with(&["agent", "db"], after, prober, async |stage| {
+        let load = stage.load("agent", true);
+        let db = stage.process("db", 1).await;
+        // longer than any start may take
+        sleep(MINUTE * 180).await;
+        let agent = seen(stage, "agent").await;
+        assert_eq!((agent.state, agent.generation), (State::Starting, Generation(1)));
+        assert_eq!(agent.progress.as_deref(), Some("waiting for db"));
+        assert_eq!(stage.launcher.live(), [db.clone()]);
+        let ready = Instant::now();
+        stage.ready(&db).await;
+        let agent = stage.process("agent", 1).await;
+        assert_took(ready, Duration::ZERO);
+        assert_eq!(seen(stage, "agent").await.progress, None);
+        stage.ready(&agent).await;
+        load.await.unwrap().unwrap();
+    });
+}
