@@ -137,7 +137,7 @@ fn waiting_for_another_model_takes_no_time_of_a_start() {
         let agent = seen(stage, "agent").await;
         assert_eq!((agent.state, agent.generation), (State::Starting, Generation(1)));
         assert_eq!(agent.progress.as_deref(), Some("waiting for db"));
-        assert_eq!(stage.launcher.live(), [db.clone()]);
+        assert_eq!(stage.launcher.live(), std::slice::from_ref(&db));
         let ready = Instant::now();
         stage.ready(&db).await;
         let agent = stage.process("agent", 1).await;
