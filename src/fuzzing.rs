@@ -22,12 +22,13 @@ pub const TARGETS: [(&str, Target); 5] = [
     ("zmtp", zmtp),
 ];
 
-/// Frames of the client socket, see [`frames_of`].
+/// Frames of the client socket: a byte with the number of those before the last one, each of these behind a byte with its
+/// length, and the last one.
 pub fn client_frames(bytes: &[u8]) {
     client_message(&frames_of(bytes));
 }
 
-/// Frames of the CLI socket, see [`frames_of`].
+/// Frames of the CLI socket, written in the same way.
 pub fn command_frames(bytes: &[u8]) {
     command_message(&frames_of(bytes));
 }
