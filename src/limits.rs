@@ -325,3 +325,5 @@ pub const CHAOS_CLIENTS: u16 = 256;
 pub const CHAOS_SAMPLE_EVERY: Duration = Duration::from_secs(10);
 /// Such samples: three hours of them.
 pub const CHAOS_SAMPLES: usize = 1080;
+/// The ring of [`EVENT_RING`] events goes on to fill after that: half of the 2 MiB that it takes at most.
+pub const CHAOS_EVENT_RING: u64 = 1024 * 1024;
