@@ -104,6 +104,11 @@ impl GroupCore {
         &self.spec
     }
 
+    /// Whether it is known of each member how it stands.
+    pub fn knows_all(&self) -> bool {
+        self.members.iter().all(|member| member.standing.phase != Phase::Unknown)
+    }
+
     /// How a member stands.
     pub fn standing(&self, place: usize) -> Option<&Standing> {
         self.members.get(place).map(|member| &member.standing)
