@@ -76,8 +76,8 @@ enum Leave {
 struct Member {
     standing: Standing,
     leave: Option<Leave>,
-    /// The order to leave was given to its present actor.
-    sent: bool,
+    /// The order to leave was given to its present actor, for this start.
+    sent: Option<Generation>,
     /// The window was used up by it, and it has not yet said what it does.
     gave_up: Option<String>,
     /// Whom it was told to wait for.
@@ -151,7 +151,7 @@ impl GroupCore {
             member.waits_for = None;
         }
         if new_actor {
-            member.sent = false;
+            member.sent = None;
             member.waits_for = None;
             // what it was told may have died with its predecessor
             if let Some(why) = member.gave_up.clone() {
@@ -242,7 +242,7 @@ impl GroupCore {
             );
             if to_park {
                 member.leave = Some(Leave::Park(why.to_owned(), until));
-                member.sent = false;
+                member.sent = None;
                 parked = true;
             }
         }
@@ -290,7 +290,7 @@ impl GroupCore {
             let Some(lost) = self.lost_for(place) else { continue };
             let said = self.said(lost);
             self.members[place].leave = Some(Leave::Along(format!("{BECAUSE_OF}{said}")));
-            self.members[place].sent = false;
+            self.members[place].sent = None;
             cause = Some(said);
         }
         if let Some(cause) = cause {
@@ -325,15 +325,19 @@ impl GroupCore {
             let is_done = match (&member.leave, phase) {
                 (_, Phase::Absent { .. } | Phase::Parked) => true,
                 (Some(Leave::Along(_)), _) => !has_process,
+                // somebody wanted it started again meanwhile
+                (Some(Leave::Park(..)), Phase::Waiting) => {
+                    member.sent.is_some_and(|start| start < member.standing.generation)
+                }
                 _ => false,
             };
             if is_done {
                 member.leave = None;
             }
-            if let Some(leave) = member.leave.clone().filter(|_| !member.sent)
+            if let Some(leave) = member.leave.clone().filter(|_| member.sent.is_none())
                 && (is_clear || !has_process)
             {
-                member.sent = true;
+                member.sent = Some(member.standing.generation);
                 let order = match leave {
                     Leave::Along(cause) => Order::Along(cause),
                     // in whole seconds: a person reads it

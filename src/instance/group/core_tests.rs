@@ -134,3 +134,19 @@ fn what_the_kernel_holds_is_waited_for() {
     tell(&mut core, 0, standing(Phase::Waiting, Some(1)));
     assert_eq!(core.standing(0).map(|standing| standing.phase), Some(Phase::Coming));
 }
+
+#[test]
+fn who_is_wanted_again_while_it_is_to_be_parked_is_not_kept_waiting() {
+    let mut core = pair(GroupStrategy::OneForAll);
+    let parked = Standing { until: Some(NOW), ..standing(Phase::Parked, Some(1)) };
+    let told = tell(&mut core, 0, parked);
+    assert!(matches!(told[..], [(1, Order::Park { .. })]), "{told:?}");
+    tell(&mut core, 1, standing(Phase::Ending { comes_back: true }, Some(1)));
+    let waiting = Standing { generation: Generation(1), ..standing(Phase::Waiting, Some(1)) };
+    tell(&mut core, 1, waiting.clone());
+    let a = Standing { generation: Generation(1), ..standing(Phase::Waiting, Some(1)) };
+    let generation = Generation(1);
+    assert_eq!(tell(&mut core, 0, a), [(0, Order::Turn { generation, round: 2 })]);
+    let told = tell(&mut core, 0, standing(Phase::Alive, Some(2)));
+    assert_eq!(told, [(1, Order::Turn { generation, round: 2 })]);
+}
