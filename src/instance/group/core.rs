@@ -82,6 +82,8 @@ struct Member {
     gave_up: Option<String>,
     /// Whom it was told to wait for.
     waits_for: Option<usize>,
+    /// The start that its present actor was given a turn for.
+    turn: Option<Generation>,
 }
 
 /// See the module.
@@ -146,11 +148,19 @@ impl GroupCore {
         now: Moment,
     ) -> Vec<Effect> {
         let Some(member) = self.members.get_mut(place) else { return Vec::new() };
+        let mut standing = standing;
+        let of_turn = !new_actor && member.turn == Some(standing.generation);
+        if of_turn && standing.phase == Phase::Waiting && standing.round != member.standing.round {
+            // told before it got its turn, which is on its way
+            standing.phase = member.standing.phase;
+            standing.round = member.standing.round;
+        }
         let before = std::mem::replace(&mut member.standing, standing);
         if before.generation != member.standing.generation {
             member.waits_for = None;
         }
         if new_actor {
+            member.turn = None;
             member.sent = None;
             member.waits_for = None;
             // what it was told may have died with its predecessor
@@ -370,6 +380,7 @@ impl GroupCore {
             let member = &mut self.members[place];
             let generation = member.standing.generation;
             member.waits_for = None;
+            member.turn = Some(generation);
             member.standing.phase = Phase::Coming;
             member.standing.round = Some(round);
             self.effects.push(Effect::Order(place, Order::Turn { generation, round }));
