@@ -28,12 +28,13 @@ use crate::probe::Prober;
 use crate::probe::local::LocalProber;
 use crate::registry::{Registry, UseCatalogue};
 use crate::root::wiring::{Place, Wiring};
-use crate::root::{self, panics, picture, shutdown};
+use crate::root::{self, panics, picture, relay, shutdown};
 use crate::settings::diff::{ReloadOutcome, diff};
 use crate::settings::model::{ServiceSettings, Settings};
 use crate::settings::policy::CgroupChoice;
 use crate::supervision::supervisor::wait_for_exit;
 use crate::supervision::tree::TreeNode;
+use crate::supervision::watchdog::Watchdog;
 use crate::supervision::{ExitReason, RunningChild, Supervisor};
 
 /// Reads the settings again for `reload` and SIGHUP; the error text names every fault. Runs on a thread of its own,
@@ -97,6 +98,8 @@ pub struct Service {
     exit: Option<RunningChild>,
     wishes: mpsc::Receiver<Control>,
     reloads: Reloads,
+    /// Looks at the thread until the service is dropped.
+    _watchdog: Option<Watchdog>,
 }
 
 impl Service {
@@ -111,7 +114,7 @@ impl Service {
             LocalOptions { cgroup: cgroup(&settings, &options), ..LocalOptions::default() };
         let launcher = LocalLauncher::start(launcher_options).map_err(startup)?;
         let prober = LocalProber::start().map_err(startup)?;
-        Self::start_on(settings, options, Arc::new(launcher), Arc::new(prober)).await
+        Self::assemble(settings, options, Arc::new(launcher), Arc::new(prober), true).await
     }
 
     /// As [`Service::start`], with another way to run processes and to ask backends.
@@ -123,6 +126,17 @@ impl Service {
         options: ServeOptions,
         launcher: Arc<dyn Launcher>,
         prober: Arc<dyn Prober>,
+    ) -> Result<Self, ServeError> {
+        Self::assemble(settings, options, launcher, prober, false).await
+    }
+
+    /// `watched`: whether a watchdog looks at the thread, which makes sense in real time alone.
+    async fn assemble(
+        settings: Settings,
+        options: ServeOptions,
+        launcher: Arc<dyn Launcher>,
+        prober: Arc<dyn Prober>,
+        watched: bool,
     ) -> Result<Self, ServeError> {
         let (control, wishes) = ControlHandle::channel();
         let settings = Arc::new(settings);
@@ -144,6 +158,7 @@ impl Service {
             zmq: Place::default(),
         });
         wiring.use_settings(settings);
+        let watchdog = watched.then(|| relay::watch_thread(&wiring)).flatten();
         let (root, exit) = match root::start(&wiring).await {
             Ok(started) => started,
             Err(error) => {
@@ -152,7 +167,7 @@ impl Service {
             }
         };
         let reloads = Reloads::new(options.loader);
-        let service = Self { wiring, root, exit: Some(exit), wishes, reloads };
+        let service = Self { wiring, root, exit: Some(exit), wishes, reloads, _watchdog: watchdog };
         service.record("service_started", None);
         if let Ok(desk) = service.wiring.desk.get() {
             desk.do_send(Autostart);

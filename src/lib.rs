@@ -57,6 +57,8 @@ pub mod cli;
 pub mod clock;
 pub mod engine;
 pub mod events;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gateway;
 pub mod ids;
 pub mod instance;

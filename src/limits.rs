@@ -108,6 +108,13 @@ pub const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Who has not answered by then never will.
 pub const LONG_ASK_TIMEOUT: Duration = Duration::from_secs(2 * 3600);
 
+/// An actor of the service's own that makes no progress for so long is replaced. Three times [`ASK_TIMEOUT`], the longest
+/// that one of them waits for another while it holds everything else back.
+pub const ACTOR_HEARTBEAT: Duration = Duration::from_secs(30);
+/// The thread of all actors stands still when it does not tick for so long. Handlers take microseconds; a machine that is
+/// badly out of memory may hold one up for seconds.
+pub const THREAD_STILL: Duration = Duration::from_secs(10);
+
 /// Lifecycle events kept for `events` and the timeline: about 2 MiB.
 pub const EVENT_RING: usize = 4096;
 
@@ -278,7 +285,46 @@ pub const CHAOS_EVENT_SLACK: Duration = Duration::from_millis(200);
 pub const CHAOS_DISRUPTION: Duration = Duration::from_secs(3);
 /// Growth of the service's memory over a run that is no leak: allocators keep what a burst needed.
 pub const CHAOS_MEMORY_PERCENT: u64 = 5;
-/// And this much on top: the ring of [`EVENT_RING`] events fills up (2 MiB), and short runs start from a small service.
-pub const CHAOS_MEMORY_SLACK: u64 = 4 * 1024 * 1024;
+/// And this much on top in a short run: buffers of floods, of a gateway that was replaced, of lines on their way to the log
+/// are taken once, and the ring of [`EVENT_RING`] events fills up.
+pub const CHAOS_MEMORY_SLACK: u64 = 8 * 1024 * 1024;
+/// After this long what is taken once has been taken: each kind of fault has come some times.
+pub const CHAOS_WARM: Duration = Duration::from_secs(120);
 /// The answer to the wish that a gateway panics goes out through that gateway: a thread's turn takes microseconds.
 pub const CHAOS_ANSWER_LEAVES: Duration = Duration::from_millis(20);
+/// A turn of a chaos run: faults come this exactly, and half a core is left to the service.
+pub const CHAOS_TURN: Duration = Duration::from_millis(20);
+/// An answer from memory to whoever watches a chaos run; asked again in the next turn.
+pub const CHAOS_LOOK: Duration = Duration::from_secs(1);
+/// An answer from memory to a client of the load: milliseconds on a free machine, and beyond this it counts as lost.
+pub const CHAOS_ANSWER: Duration = Duration::from_secs(10);
+/// A slowed backend rests so long at one time: short against any health check.
+pub const CHAOS_SLOW_STOPPED: Duration = Duration::from_millis(90);
+/// And runs so long between two rests.
+pub const CHAOS_SLOW_RUNS: Duration = Duration::from_millis(30);
+/// A frozen backend that is not replaced runs on after this: default health checks need 20 s to tell.
+pub const CHAOS_FREEZE: Duration = Duration::from_secs(30);
+/// The most that is written to fill the logs of one model: default quotas (16 MiB, three kept) need 80 MiB.
+pub const CHAOS_LOG_BYTES: u64 = 128 * 1024 * 1024;
+/// How long after a flood the files of a log are looked at: the service looks at them every 20 ms, and copies for a while.
+pub const CHAOS_LOG_SETTLES: Duration = Duration::from_secs(5);
+/// How long a client of the load waits for a model it wished for; one that is given up for longer is asked for again.
+pub const CHAOS_WISH: Duration = Duration::from_secs(30);
+/// Clients are at work this long before the first quiet look at the service: what is made at first use is made then.
+pub const CHAOS_WARM_UP: Duration = Duration::from_secs(2);
+/// How long the service may take after a run to give back what clients used: closed connections, buffers.
+pub const CHAOS_QUIET: Duration = Duration::from_secs(15);
+/// All processes of the machine are looked at this often: a few milliseconds each time.
+pub const CHAOS_LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Broken rules that are told; the first ones matter.
+pub const CHAOS_VIOLATIONS: usize = 16;
+/// The window of the root supervisor: panics below it are counted over this span, whoever made them.
+pub const CHAOS_ROOT_WINDOW: Duration = Duration::from_secs(300);
+/// Models of a service that `chaos` starts for itself: as many as scale is proven at.
+pub const CHAOS_MODELS: u16 = 1000;
+/// Clients at work in a chaos run: each has a thread, three sockets and their threads.
+pub const CHAOS_CLIENTS: u16 = 256;
+/// The memory of the service is written down this often in a chaos run: often enough to see whether it levels off.
+pub const CHAOS_SAMPLE_EVERY: Duration = Duration::from_secs(10);
+/// Such samples: three hours of them.
+pub const CHAOS_SAMPLES: usize = 1080;

@@ -10,6 +10,7 @@ use clap_complete::Shell;
 use super::configuration::ServiceFlags;
 use super::exec_shim::ExecShimArgs;
 use super::parse;
+use crate::chaos::plan::FaultKind;
 use crate::engine::BackendArgs;
 use crate::limits;
 
@@ -39,6 +40,17 @@ Colour and progress are shown on a terminal only; NO_COLOR turns colours off.";
 const SERVICE_HELP: &str = "\
 The configuration is looked for in --config, $SYMPHONY_CONFIG, ./config.json, ./config/symphony.toml, \
 $XDG_CONFIG_HOME/symphony/symphony.toml and /etc/symphony/symphony.toml; without any the embedded engine is served.";
+
+const CHAOS_HELP: &str = "\
+Kills, stops, freezes and slows backends, floods their logs, sends garbage, drops clients and lets actors panic (where \
+the service was started with --allow-chaos). Exit code 1 when a rule of supervision did not hold; the events that show \
+it are told. docs/chaos.md has the rules.
+
+Examples:
+  symphony chaos --start                       a service of its own with 4 models, for a minute
+  symphony chaos --start=20 --for 10m          20 models, ten minutes
+  symphony chaos --faults 5 --only kill        the running service: five kills
+  symphony --json chaos --start --seed 7       the same faults at each run, for programs";
 
 /// Stands over the flags that every command takes, apart from those of the command itself.
 const COMMON: &str = "Common options";
@@ -125,6 +137,9 @@ pub enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Do a running service harm while clients use it, and check that it holds
+    #[command(after_help = CHAOS_HELP)]
+    Chaos(ChaosArgs),
     /// Show in a private folder what the service does
     Demo(DemoArgs),
     /// Run the embedded backend, as the service does
@@ -246,6 +261,40 @@ pub enum ConfigCommand {
     Show,
     /// Print the JSON schema of the configuration file
     Schema,
+}
+
+/// `chaos`.
+#[derive(Debug, Args)]
+pub struct ChaosArgs {
+    /// Try a service of its own, in a private folder, with N models [default: 4]
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "4",
+          value_parser = clap::value_parser!(u16).range(1..=limits::CHAOS_MODELS as i64))]
+    pub start: Option<u16>,
+    /// Gives the same faults again; without it one is drawn and printed
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// How long faults go on [default: 60s]
+    #[arg(long = "for", value_name = "DURATION", value_parser = parse::wait, conflicts_with = "faults")]
+    pub length: Option<Duration>,
+    /// How many faults
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub faults: Option<u32>,
+    /// Mean time between two faults
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse::wait)]
+    pub every: Duration,
+    /// Kinds of faults: kill, stop, freeze, slow, flood, log-quota, garbage, drop-clients, panic [default: all]
+    #[arg(long, value_name = "KIND,…", value_delimiter = ',')]
+    pub only: Vec<FaultKind>,
+    /// Models to hit [default: all that are loaded]
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    pub models: Vec<String>,
+    /// Clients that use the service meanwhile
+    #[arg(long, value_name = "N", default_value_t = 8,
+          value_parser = clap::value_parser!(u16).range(0..=limits::CHAOS_CLIENTS as i64))]
+    pub clients: u16,
+    /// How long the service may take to be whole again after the last fault
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = parse::wait)]
+    pub settle: Duration,
 }
 
 /// `demo`.

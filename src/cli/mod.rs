@@ -20,6 +20,7 @@ pub mod overdue;
 pub mod parse;
 pub mod progress;
 pub mod session;
+pub mod stage;
 pub mod table;
 pub mod times;
 

@@ -94,10 +94,15 @@ pub async fn start(wiring: &Arc<Wiring>) -> Result<(Addr<Supervisor>, RunningChi
     Supervisor::start(spec).await
 }
 
+/// A part of the service that is replaced when it makes no progress.
+fn watched(name: &str) -> ChildRules {
+    ChildRules { heartbeat: Some(crate::limits::ACTOR_HEARTBEAT), ..ChildRules::worker(name) }
+}
+
 fn process_table(wiring: Arc<Wiring>) -> ChildSpec {
     let made = wiring.clone();
     ChildSpec::actor(
-        ChildRules::worker("process_table"),
+        watched("process_table"),
         move |_| {
             let spawns_at_once = made.settings.borrow().service.spawns_at_once;
             ProcessTable::new(made.launcher.clone(), spawns_at_once)
@@ -109,7 +114,7 @@ fn process_table(wiring: Arc<Wiring>) -> ChildSpec {
 fn event_log(wiring: Arc<Wiring>) -> ChildSpec {
     let made = wiring.clone();
     ChildSpec::actor(
-        ChildRules::worker("event_log"),
+        watched("event_log"),
         move |_| EventLog::new(made.clock, made.last_event.clone()),
         move |addr| wiring.events.set(addr),
     )
@@ -118,14 +123,14 @@ fn event_log(wiring: Arc<Wiring>) -> ChildSpec {
 fn registry(wiring: Arc<Wiring>) -> ChildSpec {
     let made = wiring.clone();
     ChildSpec::actor(
-        ChildRules::worker("registry"),
+        watched("registry"),
         move |_| Registry::new(made.catalogue()),
         move |addr| wiring.registry.set(addr),
     )
 }
 
 fn model_desk(wiring: Arc<Wiring>) -> ChildSpec {
-    ChildSpec::new(ChildRules::worker("model_desk"), move || {
+    ChildSpec::new(watched("model_desk"), move || {
         let wiring = wiring.clone();
         async move {
             let services = wiring.services()?;
@@ -183,7 +188,7 @@ fn gateway_supervisor(
 }
 
 fn zmq_gateway(wiring: Arc<Wiring>) -> ChildSpec {
-    ChildSpec::new(ChildRules::worker("zmq_gateway"), move || {
+    ChildSpec::new(watched("zmq_gateway"), move || {
         let wiring = wiring.clone();
         async move {
             let doors = doors(&wiring)?;

@@ -7,8 +7,10 @@ use actix::{Actor, Context, Handler};
 
 use super::wiring::Wiring;
 use crate::events::messages::Record;
+use crate::limits;
 use crate::probe::ProberCrashed;
 use crate::supervision::supervisor::SupervisionNotice;
+use crate::supervision::watchdog::{Stall, Watchdog};
 
 /// See the module.
 pub struct NoticeRelay(pub Arc<Wiring>);
@@ -26,6 +28,40 @@ impl Handler<SupervisionNotice> for NoticeRelay {
             events.do_send(notice);
         }
     }
+}
+
+impl Handler<Stall> for NoticeRelay {
+    type Result = ();
+
+    fn handle(&mut self, stall: Stall, _: &mut Self::Context) {
+        // this actor lives on that very thread: when it learns of a stall, it is over
+        let Stall::Over { lasted, inside } = stall else { return };
+        let Ok(events) = self.0.events.get() else { return };
+        let subject = inside.unwrap_or_else(|| "service".to_owned());
+        let cause = Some(format!("its thread stood still for {:.1} s", lasted.as_secs_f64()));
+        events.do_send(Record { subject, model: None, generation: None, kind: "wedged", cause });
+    }
+}
+
+/// Watches the present thread, which is that of all actors. A stall is logged at once, and is an event when it is over.
+pub fn watch_thread(wiring: &Arc<Wiring>) -> Option<Watchdog> {
+    let relay = NoticeRelay(wiring.clone()).start();
+    let watchdog = Watchdog::start(limits::THREAD_STILL, move |stall| {
+        match &stall {
+            Stall::Began { silent_for, inside } => {
+                let silent_s = silent_for.as_secs();
+                tracing::error!(inside, silent_s, "the thread of all actors stands still");
+            }
+            Stall::Over { lasted, inside } => {
+                let lasted_s = lasted.as_secs();
+                tracing::error!(inside, lasted_s, "the thread of all actors gets on again");
+            }
+        }
+        relay.do_send(stall);
+    });
+    watchdog
+        .inspect_err(|error| tracing::warn!(%error, "nobody watches the thread of the actors"))
+        .ok()
 }
 
 impl Handler<ProberCrashed> for NoticeRelay {

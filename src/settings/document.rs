@@ -39,13 +39,24 @@ pub(super) struct Document {
 /// # Errors
 /// What keeps it from being read as JSON or TOML at all. Keys that stand twice go to `faults`.
 pub(super) fn read(path: &Path, faults: &mut Faults) -> Result<Document, SettingsError> {
-    let bytes = read_bounded(path)?;
+    parse(path, &read_bounded(path)?, faults)
+}
+
+/// Parses the bytes of a file; its name tells the language, else its first character.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn parse(
+    path: &Path,
+    bytes: &[u8],
+    faults: &mut Faults,
+) -> Result<Document, SettingsError> {
     let is_toml = match path.extension().and_then(|extension| extension.to_str()) {
         Some(extension) if extension.eq_ignore_ascii_case("toml") => true,
         Some(extension) if extension.eq_ignore_ascii_case("json") => false,
         _ => bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{'),
     };
-    let parsed = if is_toml { parse_toml(&bytes) } else { parse_json(&bytes, faults) };
+    let parsed = if is_toml { parse_toml(bytes) } else { parse_json(bytes, faults) };
     parsed.map_err(|error| error.in_file(path))
 }
 

@@ -14,7 +14,7 @@ use super::written::{backend, endpoints, group, insert, logging, merge, service_
 
 /// The configuration that counts: every key with its value, also those that nobody set.
 ///
-/// Written as text it is a TOML file that means the same.
+/// Written as text it is a TOML file that means the same, unless a model has no backend: only the seed form may say that.
 #[derive(Debug, Clone)]
 pub struct Effective {
     /// The file it was read from; `None` for the built-in default.

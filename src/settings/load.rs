@@ -1,5 +1,7 @@
 //! The whole way from the sources to the settings.
 
+use std::path::{Path, PathBuf};
+
 use serde_json::{Value, json};
 
 use super::anchor::Anchors;
@@ -34,10 +36,32 @@ pub struct Loaded {
 pub fn load(sources: &Sources) -> Result<Loaded, SettingsError> {
     let mut faults = Faults::default();
     let source = lookup::configuration_file(sources)?;
-    let (Document { mut values, form }, origin) = match &source {
-        Some(path) => (document::read(path, &mut faults)?, Origin::File(path.clone())),
-        None => (built_in(), Origin::Default),
+    let document = match &source {
+        Some(path) => document::read(path, &mut faults)?,
+        None => built_in(),
     };
+    settings_of(document, source, sources, faults)
+}
+
+/// As [`load`], for a configuration file that was read already.
+///
+/// # Errors
+/// As [`load`].
+#[doc(hidden)]
+pub fn load_bytes(path: &Path, bytes: &[u8], sources: &Sources) -> Result<Loaded, SettingsError> {
+    let mut faults = Faults::default();
+    let document = document::parse(path, bytes, &mut faults)?;
+    settings_of(document, Some(path.to_owned()), sources, faults)
+}
+
+fn settings_of(
+    document: Document,
+    source: Option<PathBuf>,
+    sources: &Sources,
+    mut faults: Faults,
+) -> Result<Loaded, SettingsError> {
+    let origin = source.clone().map_or(Origin::Default, Origin::File);
+    let Document { mut values, form } = document;
     let mut origins = Origins::of_document(origin);
     one_backend_path(&mut values, &mut faults);
     let mut named_faults = environment::overlay(&sources.environment, &mut values, &mut origins);

@@ -48,7 +48,7 @@ mod written;
 pub use effective::Effective;
 pub use error::{FaultList, SettingsError};
 pub use fault::Fault;
-pub use load::{Loaded, load};
+pub use load::{Loaded, load, load_bytes};
 pub use origin::Origin;
 pub use path::{KeyPath, Step};
 pub use schema::schema;

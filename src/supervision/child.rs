@@ -1,7 +1,8 @@
 //! How a child is started and watched: factories, and a monitor that misses no exit.
 
 use std::any::Any;
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
+use std::collections::HashMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -120,8 +121,7 @@ pub struct RunningChild {
     life: KillOnDrop,
     task: JoinHandle<Result<(), PanicPayload>>,
     slot: ExitSlot,
-    /// Its number on this machine's notes of who runs.
-    number: u64,
+    name: Name,
     supervisor: Option<Addr<Supervisor>>,
     /// An actor stops when its last address is dropped: this one keeps it.
     address: Box<dyn Any>,
@@ -157,7 +157,7 @@ where
     let addr = context.address();
     context.spawn(Pulse(slot.progress().clone()));
     let life = Noted::new(context.into_future(actor));
-    let number = life.number();
+    let name = Name::give(life.number());
     let task = actix_rt::spawn(run_to_the_end(life));
     let to = addr.clone();
     let child = RunningChild {
@@ -165,7 +165,7 @@ where
         life: KillOnDrop(task.abort_handle()),
         task,
         slot,
-        number,
+        name,
         supervisor: None,
         address: Box::new(addr.clone()),
     };
@@ -194,7 +194,7 @@ impl RunningChild {
 
     /// Takes the child apart: what its supervisor keeps, and the future that tells its exit.
     pub(super) fn split(self) -> (ChildHandle, impl Future<Output = ExitReason> + 'static) {
-        let Self { ask, life, task, slot, number, supervisor, address } = self;
+        let Self { ask, life, task, slot, name, supervisor, address } = self;
         let wedged = Rc::new(Cell::new(None));
         let handle = ChildHandle {
             ask,
@@ -203,8 +203,7 @@ impl RunningChild {
             watcher: None,
             wedged: wedged.clone(),
             progress: slot.progress().clone(),
-            number,
-            name: None,
+            _name: name,
             supervisor,
             _address: address,
         };
@@ -227,23 +226,17 @@ impl RunningChild {
 pub(super) struct ChildHandle {
     ask: Box<dyn Fn()>,
     life: KillOnDrop,
-    deadline: Option<KillOnDrop>,
+    deadline: Option<Deadline>,
     watcher: Option<KillOnDrop>,
     /// How long it was silent before it was ended for that.
     wedged: Rc<Cell<Option<Duration>>>,
     progress: Progress,
-    number: u64,
-    name: Option<Name>,
+    _name: Name,
     pub(super) supervisor: Option<Addr<Supervisor>>,
     _address: Box<dyn Any>,
 }
 
 impl ChildHandle {
-    /// What it is called in the report of a thread that stands still.
-    pub(super) fn call(&mut self, name: impl FnOnce() -> String) {
-        self.name = Some(Name::give(self.number, name));
-    }
-
     /// Calls `tell` once when the child has made no progress for a heartbeat.
     ///
     /// Its own task, as the exits are: a context looks at each of its futures at each turn.
@@ -274,20 +267,43 @@ impl ChildHandle {
         self.life.kill();
     }
 
-    /// Stops the child by its rule. The exit is told by the future that came with this handle.
-    pub(super) fn stop(&mut self, rule: Shutdown) {
+    /// Stops the child by its rule. The exit is told by the future that came with this handle. Children that are stopped
+    /// in the same breath share their deadlines.
+    pub(super) fn stop(&mut self, rule: Shutdown, deadlines: &mut Deadlines) {
         match rule {
             Shutdown::BrutalKill => self.life.kill(),
             Shutdown::Infinity => (self.ask)(),
             Shutdown::Timeout(limit) => {
                 (self.ask)();
-                let life = self.life.0.clone();
-                let deadline = actix_rt::spawn(async move {
-                    tokio::time::sleep(limit).await;
-                    life.abort();
-                });
-                self.deadline = Some(KillOnDrop(deadline.abort_handle()));
+                self.deadline = Some(deadlines.share(limit, self.life.0.clone()));
             }
+        }
+    }
+}
+
+/// The patience with children that are stopped. It ends with the last of them.
+type Deadline = Rc<OnceCell<KillOnDrop>>;
+
+/// One deadline for each patience among the children that are stopped in the same breath: ten thousand need one timer.
+#[derive(Default)]
+pub(super) struct Deadlines(HashMap<Duration, (Vec<AbortHandle>, Deadline)>);
+
+impl Deadlines {
+    fn share(&mut self, limit: Duration, life: AbortHandle) -> Deadline {
+        let (lives, deadline) = self.0.entry(limit).or_default();
+        lives.push(life);
+        deadline.clone()
+    }
+
+    /// From now on the time runs.
+    pub(super) fn run(self) {
+        for (limit, (lives, deadline)) in self.0 {
+            let over = actix_rt::spawn(async move {
+                tokio::time::sleep(limit).await;
+                lives.iter().for_each(AbortHandle::abort);
+            });
+            // it was empty: each is run once
+            let _ = deadline.set(KillOnDrop(over.abort_handle()));
         }
     }
 }

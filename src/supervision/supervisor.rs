@@ -1,5 +1,6 @@
 //! The actor around [`Core`]: it runs factories, watches exits, keeps stop deadlines.
 
+mod answer;
 mod requests;
 
 use std::collections::{HashMap, VecDeque};
@@ -9,21 +10,23 @@ use std::time::Duration;
 
 use actix::{
     Actor, ActorContext, ActorFutureExt, ActorState, Addr, AsyncContext, Context, Handler, Message,
-    Recipient, ResponseFuture, WrapFuture,
+    Recipient, WrapFuture,
 };
 use tokio::sync::oneshot;
 
 use super::child::{
-    ChildFactory, ChildHandle, ChildSpec, KillOnDrop, RunningChild, Start, StopActor, launch,
-    panic_text,
+    ChildFactory, ChildHandle, ChildSpec, Deadlines, KillOnDrop, RunningChild, Start, StopActor,
+    launch, panic_text,
 };
-use super::core::{AdminError, Core, Done, Effect, Epoch, Event, Notice, Ticket};
+use super::core::{Core, Effect, Epoch, Event, Notice, Ticket};
 use super::exit::{ExitReason, ExitSlot};
 use super::spec::{ChildId, InvalidSpec, SupervisorFlags};
 use super::tree::TreeNode;
+use super::watchdog::Starting;
 use crate::clock::Clock;
 use crate::supervision::crash::crashes_on_request;
 
+use answer::Answer;
 pub use requests::{
     ChangeSpecs, ChildInfo, CountChildren, DeleteChild, GetChildSpec, RestartChild, StartChild,
     TerminateChild, WhichChildren, WhichChildrenAnswer,
@@ -40,7 +43,7 @@ pub struct Supervisor {
     offered: HashMap<Ticket, VecDeque<(ChildId, ChildFactory)>>,
     starting: HashMap<Epoch, KillOnDrop>,
     running: HashMap<Epoch, ChildHandle>,
-    answers: HashMap<Ticket, oneshot::Sender<Result<Done, AdminError>>>,
+    answers: HashMap<Ticket, Answer>,
     next_ticket: Ticket,
     observer: Option<Recipient<SupervisionNotice>>,
     started: Option<oneshot::Sender<Result<(), String>>>,
@@ -112,12 +115,14 @@ impl Supervisor {
     }
 
     fn feed(&mut self, event: Event, ctx: &mut Context<Self>) {
+        let mut deadlines = Deadlines::default();
         for effect in self.core.next(event, self.clock.now()) {
-            self.perform(effect, ctx);
+            self.perform(effect, &mut deadlines, ctx);
         }
+        deadlines.run();
     }
 
-    fn perform(&mut self, effect: Effect, ctx: &mut Context<Self>) {
+    fn perform(&mut self, effect: Effect, deadlines: &mut Deadlines, ctx: &mut Context<Self>) {
         match effect {
             Effect::Start(child, epoch) => self.start_child(&child, epoch, ctx),
             Effect::CancelStart(_, epoch) => {
@@ -128,7 +133,7 @@ impl Supervisor {
             Effect::Stop(_, epoch, rule) => {
                 // a child that has ended has its exit in the mailbox already
                 if let Some(child) = self.running.get_mut(&epoch) {
-                    child.stop(rule);
+                    child.stop(rule, deadlines);
                 }
             }
             Effect::Kill(_, epoch, silent_for) => {
@@ -151,9 +156,8 @@ impl Supervisor {
             }
             Effect::Answer(ticket, answer) => {
                 self.offered.remove(&ticket);
-                if let Some(waiting) = self.answers.remove(&ticket) {
-                    // whoever asked may have left
-                    let _ = waiting.send(answer);
+                if let Some(asker) = self.answers.remove(&ticket) {
+                    asker.tell(answer);
                 }
             }
             Effect::Notify(notice) => self.tell(notice),
@@ -178,15 +182,16 @@ impl Supervisor {
 
     fn start_child(&mut self, id: &ChildId, epoch: Epoch, ctx: &mut Context<Self>) {
         let id = id.clone();
+        let starting = Starting::new(|| format!("{}/{id}", self.name));
         let made = self.factories.get_mut(&id).map(|factory| {
-            catch_unwind(AssertUnwindSafe(factory))
+            catch_unwind(AssertUnwindSafe(|| starting.run(factory)))
                 .map_err(|payload| format!("panicked: {}", panic_text(payload.as_ref())))
         });
         // always as a task of its own: a factory that panics is a failed start, not the end of the supervisor, and
         // between two attempts of one that fails at once everybody else gets a turn
         let task = actix_rt::spawn(async move {
             match made {
-                Some(Ok(start)) => start.await,
+                Some(Ok(start)) => starting.rest(start).await,
                 Some(Err(error)) => Err(error),
                 None => Err("its factory is gone".to_owned()),
             }
@@ -214,7 +219,6 @@ impl Supervisor {
     fn watch(&mut self, id: &ChildId, epoch: Epoch, child: RunningChild, ctx: &mut Context<Self>) {
         let (mut handle, exit) = child.split();
         let supervisor = ctx.address();
-        handle.call(|| format!("{}/{id}", self.name));
         if let Some(every) = self.core.rules(id).and_then(|rules| rules.heartbeat) {
             let supervisor = supervisor.clone();
             handle.watch(every, self.clock, move |silent_for| {
@@ -276,14 +280,14 @@ impl Supervisor {
         &mut self,
         make: impl FnOnce(&mut Self, Ticket) -> Event,
         ctx: &mut Context<Self>,
-    ) -> ResponseFuture<Result<Done, AdminError>> {
+    ) -> Answer {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        let (answer, wait) = oneshot::channel();
-        self.answers.insert(ticket, answer);
+        let answer = Answer::default();
+        self.answers.insert(ticket, answer.clone());
         let event = make(self, ticket);
         self.feed(event, ctx);
-        Box::pin(async move { wait.await.unwrap_or(Err(AdminError::Stopping)) })
+        answer
     }
 }
 

@@ -10,6 +10,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -164,6 +165,7 @@ struct Place {
 
 thread_local! {
     static PLACE: OnceCell<Arc<Place>> = const { OnceCell::new() };
+    static STARTING: RefCell<Option<Rc<str>>> = const { RefCell::new(None) };
     static NAMES: RefCell<Option<watch::Sender<HashMap<u64, String>>>> = const { RefCell::new(None) };
 }
 
@@ -214,15 +216,49 @@ impl Drop for Leave<'_> {
     }
 }
 
-/// The name of a running actor, for as long as it is kept. Costs nothing where no watchdog was started.
+/// Who is being started, so that its actor has a name from its first turn on.
+#[derive(Clone)]
+pub(super) struct Starting(Option<Rc<str>>);
+
+impl Starting {
+    /// Costs nothing where no watchdog was started.
+    pub(super) fn new(name: impl FnOnce() -> String) -> Self {
+        let armed = NAMES.with_borrow(Option::is_some);
+        Self(armed.then(|| name().into()))
+    }
+
+    /// Runs a part of the start.
+    pub(super) fn run<R>(&self, part: impl FnOnce() -> R) -> R {
+        let before = STARTING.replace(self.0.clone());
+        let _after = Restore(before);
+        part()
+    }
+
+    /// Runs the rest of the start, whenever it gets a turn.
+    pub(super) fn rest<F: Future + Unpin>(self, mut rest: F) -> impl Future<Output = F::Output> {
+        std::future::poll_fn(move |task| self.run(|| Pin::new(&mut rest).poll(task)))
+    }
+}
+
+struct Restore(Option<Rc<str>>);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        STARTING.set(self.0.take());
+    }
+}
+
+/// The name of an actor, for as long as it is kept.
 pub(super) struct Name(Option<u64>);
 
 impl Name {
-    pub(super) fn give(number: u64, name: impl FnOnce() -> String) -> Self {
+    /// Gives the name of whoever is being started.
+    pub(super) fn give(number: u64) -> Self {
+        let Some(name) = STARTING.with_borrow(Clone::clone) else { return Self(None) };
         NAMES.with_borrow(|names| {
             let Some(names) = names else { return Self(None) };
             names.send_modify(|names| {
-                names.insert(number, name());
+                names.insert(number, name.as_ref().to_owned());
             });
             Self(Some(number))
         })

@@ -17,3 +17,4 @@ mod processes;
 mod service;
 
 mod panics;
+mod runs;

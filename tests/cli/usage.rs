@@ -12,6 +12,10 @@ fn wrong_usage_is_2() {
         &["status", "--endpoint", "nowhere"],
         &["serve", "--log-level", "LOUD"],
         &["serve", "--endpoint", "ipc:///tmp/x"],
+        &["chaos", "--only", "murder"],
+        &["chaos", "--for", "1s", "--faults", "1"],
+        &["chaos", "--start=0"],
+        &["chaos", "--start", "--endpoint", "ipc:///tmp/x"],
     ] {
         let run = run(line);
         assert_eq!((run.code, run.stdout.as_str()), (Some(2), ""), "{line:?}");
@@ -60,4 +64,11 @@ fn the_library_comes_later_and_says_so() {
         assert_eq!((run.code, run.stdout.as_str()), (Some(1), ""));
         assert!(run.stderr.contains("comes with the model library"), "{run:?}");
     }
+}
+
+#[test]
+fn chaos_names_the_faults_that_there_are() {
+    let run = run(&["chaos", "--only", "kill,murder"]);
+    assert_eq!(run.code, Some(2));
+    assert!(run.stderr.contains("there are kill, stop, freeze, slow, flood"), "{run:?}");
 }

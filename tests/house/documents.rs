@@ -12,11 +12,13 @@ const DOCUMENTS: &[&str] = &[
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "README.md",
+    "docs/chaos.md",
     "docs/cli.md",
     "docs/compatibility.md",
     "docs/configuration.md",
     "docs/conformance.md",
     "docs/operations.md",
+    "docs/runtime-semantics.md",
 ];
 
 /// What stands between backticks, with the number of its line. Blocks of code are left out.
@@ -133,10 +135,7 @@ fn every_invariant_names_a_test_that_exists() {
         let first = paragraph.lines().next().unwrap_or(paragraph);
         let tests: Vec<_> = quoted(paragraph)
             .into_iter()
-            .filter_map(|(_, word)| {
-                let (file, test) = word.split_once(".rs::")?;
-                Some((format!("{file}.rs"), test.to_owned()))
-            })
+            .filter_map(|(_, word)| named_test(&word).map(|(file, test)| (file, test.to_owned())))
             .collect();
         if tests.is_empty() {
             faults.push(format!("no test: {first}"));
@@ -149,6 +148,50 @@ fn every_invariant_names_a_test_that_exists() {
         }
     }
     assert!(invariants >= 8, "this test looks at the wrong words");
+    no_faults(&faults);
+}
+
+/// A test that a document names, `tests/house/rules.rs::a_test`, split; `None` for any other word.
+fn named_test(word: &str) -> Option<(String, &str)> {
+    let (file, test) = word.split_once(".rs::")?;
+    Some((format!("{file}.rs"), test))
+}
+
+#[test]
+fn tests_named_in_documents_exist() {
+    let mut faults = Vec::new();
+    for document in DOCUMENTS {
+        for (number, word) in quoted(&text(document)) {
+            let Some((file, test)) = named_test(&word).filter(|(file, _)| is_path(file)) else {
+                continue;
+            };
+            let found = std::fs::read_to_string(root().join(&file));
+            if !found.is_ok_and(|text| text.contains(&format!("fn {test}("))) {
+                faults.push(format!("{document}:{number}: {file} has no test {test}"));
+            }
+        }
+    }
+    no_faults(&faults);
+}
+
+#[test]
+fn every_guarantee_of_the_supervision_layer_names_its_tests() {
+    let semantics = text("docs/runtime-semantics.md");
+    let mut faults = Vec::new();
+    let mut answers = 0;
+    for section in semantics.split("\n## ").skip(1) {
+        let question = section.lines().next().unwrap_or(section);
+        // what is not guaranteed has no test
+        if question.starts_with("What is not") {
+            continue;
+        }
+        answers += 1;
+        let tests = quoted(section);
+        if !tests.iter().any(|(_, word)| named_test(word).is_some()) {
+            faults.push(format!("{question}: no test holds it"));
+        }
+    }
+    assert!(answers > 10, "this test looks at the wrong words");
     no_faults(&faults);
 }
 

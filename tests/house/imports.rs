@@ -127,6 +127,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
+    // doors for random input
+    ("fuzzing", &["gateway::zmq::fuzzing", "limits", "probe::zmtp", "settings"]),
     ("main", &[]),
     ("lib", &[]),
 ];
@@ -141,7 +143,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("clap_complete", &["src/cli/"]),
     ("clap_mangen", &["src/cli/"]),
     // jitter and plans of faults: what needs it holds a seeded one
-    ("fastrand", &["src/chaos/", "src/instance/"]),
+    ("fastrand", &["src/chaos/", "src/cli/commands/chaos.rs", "src/instance/"]),
     ("futures_util", EVERYWHERE),
     ("http_body_util", &["src/probe/http.rs"]),
     ("humantime", EVERYWHERE),
@@ -154,7 +156,10 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     // the signal mask, for which rustix has no safe call, and names of users, which it does not know
     ("nix", &["src/launcher/account.rs", "src/launcher/local/machine.rs"]),
     // the wire: gateways, the prober's link, the embedded backend, and the command line as a client
-    ("prost", &["src/cli/", "src/engine/", "src/gateway/zmq/", "src/probe/link.rs"]),
+    (
+        "prost",
+        &["src/chaos/load.rs", "src/cli/", "src/engine/", "src/gateway/zmq/", "src/probe/link.rs"],
+    ),
     ("rustix", EVERYWHERE),
     ("schemars", &["src/settings/"]),
     ("serde", EVERYWHERE),
@@ -179,7 +184,10 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("unicode_width", &["src/cli/table.rs"]),
     ("uuid", EVERYWHERE),
     // servers and clients of ZeroMQ; the prober has a client of its own (probe/zmtp.rs tells why)
-    ("zmq", &["src/cli/client/", "src/engine/serve.rs", "src/gateway/zmq/"]),
+    (
+        "zmq",
+        &["src/chaos/garbage.rs", "src/cli/client/", "src/engine/serve.rs", "src/gateway/zmq/"],
+    ),
 ];
 
 const EVERYWHERE: &[&str] = &["src/"];
@@ -202,6 +210,7 @@ const PARTS: &[(&str, &[&str])] = &[
     (
         "rustix::process",
         &[
+            "src/chaos/",
             "src/cli/commands/demo.rs",
             "src/cli/daemon.rs",
             "src/cli/exec_shim.rs",

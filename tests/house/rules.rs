@@ -240,6 +240,13 @@ fn failing_seeds_of_properties_are_kept() {
             }
         }
     }
+    // proptest keeps them beside the `main.rs` or `lib.rs` that it finds above a property, and nowhere where there is none
+    for source in below(&["tests"]).iter().filter(|source| source.text.contains("proptest! {")) {
+        let room = source.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        if !root().join(room).join("main.rs").exists() {
+            faults.push(format!("{}: a failing case finds no place", source.path));
+        }
+    }
     let ignored = text(".gitignore");
     if ignored.contains("regressions") {
         faults.push(".gitignore: seeds of failed cases belong to the project".into());
@@ -265,6 +272,8 @@ fn the_rules_of_this_file_see_what_they_look_for() {
 
 /// What decides: restarts, windows, delays, health, starts and stops, of actors and of processes.
 const DECISION_CORES: &[&str] = &[
+    "src/instance/group/core.rs",
+    "src/instance/group/standing.rs",
     "src/instance/health.rs",
     "src/instance/machine.rs",
     "src/instance/machine/",

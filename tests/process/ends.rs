@@ -104,7 +104,7 @@ fn stopping_does_not_spawn() {
     // one that flaps: a stop comes at any moment of its rounds
     let _load = service.order_load("a");
     until("some rounds", || (counted.starts("a") >= 5).then_some(()));
-    unload(&service, "a");
+    service.ask("unload-model", json!({ "model_name": "a" }));
     let starts = counted.starts("a");
     // one that dies while it is being stopped
     let row = service.load("b");

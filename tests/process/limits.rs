@@ -1,7 +1,13 @@
 //! A limit that ends a backend is told to whoever asks: in the state, in the events, and to who waits for the model.
 
-use serde_json::json;
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
 
+use serde_json::json;
+use symphony::launcher::account;
+
+use crate::backend::FAKE;
 use crate::service::{Service, fake, program};
 
 #[test]
@@ -46,5 +52,40 @@ fn a_program_that_cannot_be_executed_is_told_in_words_behind_the_shim() {
     assert!(error.contains("there is no user 'no-such-user-anywhere'"), "{error}");
     let row = service.row("a");
     assert_eq!((row.state(), row.generation()), ("parked", 1), "no other try can help");
+    service.stop();
+}
+
+#[test]
+fn a_backend_of_another_user_serves() {
+    if let Some(why) = account::obstacle("nobody") {
+        let told = format!("left out: a_backend_of_another_user_serves ({why})\n");
+        // not by a macro: what those write is shown of failed tests only
+        let _ = std::io::stderr().write_all(told.as_bytes());
+        return;
+    }
+    // what that user needs: a program that it may execute, and a folder in which it may make a socket
+    let place = tempfile::tempdir().expect("folder");
+    let open = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("changed");
+    };
+    open(place.path(), 0o1777);
+    let program_file = place.path().join("fake");
+    std::fs::copy(FAKE, &program_file).expect("copied");
+    open(&program_file, 0o755);
+    let path = program_file.to_str().expect("UTF-8");
+    let model = program("a", &[path, "--ipc-endpoint", "{endpoint}"])
+        .with("working_dir", json!("/"))
+        .with("limits", json!({ "user": "nobody" }));
+    let service = Service::start_with(&[model], |configuration| {
+        configuration["service"]["model_socket_dir"] = json!(place.path());
+    });
+    let row = service.load("a");
+    assert_eq!(row.state(), "ready");
+    let socket = row.endpoint().strip_prefix("ipc://").expect("a path").to_owned();
+    let owner = |path: &str| std::fs::metadata(path).expect("there").uid();
+    assert_ne!(owner(&socket), 0);
+    assert_eq!(owner(&socket), owner(&format!("/proc/{}", row.pid())));
+    service.ask("unload-model", json!({ "model_name": "a" }));
+    assert!(!Path::new(&socket).exists(), "and it is cleaned up after");
     service.stop();
 }

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
+use actix::Actor;
 use symphony::app::{ServeError, Wish, Wishes};
 use symphony::instance::desk::StopAll;
 use symphony::instance::messages::{LoadModel, ModelError};
 use symphony::launcher::ExitStatus;
 use symphony::launcher::scripted::Script;
+use symphony::root::relay::NoticeRelay;
 use symphony::settings::model::BackendSpec;
 use symphony::settings::policy::GiveUp;
 use symphony::supervision::crash::CrashForTest;
+use symphony::supervision::watchdog::Stall;
 use tokio::time::{Duration, Instant, sleep};
 
 use crate::world::{generation, instance, start, start_all};
@@ -150,5 +153,22 @@ fn an_escalation_is_counted_by_the_root_and_costs_no_other_process() {
         // three starts up to the first escalation, and one for each of three restarts by the root
         let spawns = launcher.spawns();
         assert_eq!(spawns.iter().filter(|key| key.instance == a).count(), 6);
+    });
+}
+
+#[test]
+fn a_thread_that_stood_still_is_an_event_when_it_gets_on() {
+    actix_rt::System::new().block_on(async {
+        let scripted = start(BackendSpec::command(["x"])).await;
+        let relay = NoticeRelay(scripted.service.wiring()).start();
+        let inside = Some("root/registry".to_owned());
+        let silent_for = Duration::from_secs(10);
+        relay.do_send(Stall::Began { silent_for, inside: inside.clone() });
+        relay.do_send(Stall::Over { lasted: silent_for * 2, inside });
+        while scripted.count("wedged", "root/registry").await == 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(scripted.count("wedged", "root/registry").await, 1, "the end tells all");
+        scripted.service.stop().await.unwrap();
     });
 }

@@ -50,7 +50,7 @@ pub struct WindowLimits {
     models: BTreeMap<String, ModelLimits>,
     supervisors: BTreeMap<String, ActorWindow>,
     books: BTreeMap<String, Book>,
-    restarts: BTreeMap<String, VecDeque<Event>>,
+    failures: BTreeMap<String, VecDeque<Event>>,
 }
 
 /// What counts of one instance.
@@ -125,25 +125,42 @@ impl WindowLimits {
     }
 
     fn see_actor(&mut self, event: &Event) -> Option<Violation> {
-        if event.kind != "actor_restarted" {
-            return None;
+        let (supervisor, child) = event.subject.split_once('/')?;
+        match event.kind.as_str() {
+            "actor_failed" => {
+                let failures = self.failures.entry(supervisor.to_owned()).or_default();
+                failures.push_back(event.clone());
+                None
+            }
+            // a failure may restart several: those started after it come along
+            "actor_restarted" => {
+                // a supervisor that is new counts from the beginning
+                self.failures.remove(child);
+                self.too_many(supervisor, event)
+            }
+            "escalated" => {
+                self.failures.remove(supervisor);
+                None
+            }
+            _ => None,
         }
-        let (supervisor, _) = event.subject.split_once('/')?;
+    }
+
+    fn too_many(&mut self, supervisor: &str, event: &Event) -> Option<Violation> {
         let window = self.supervisors.get(supervisor)?;
-        let restarts = self.restarts.entry(supervisor.to_owned()).or_default();
-        restarts.push_back(event.clone());
+        let failures = self.failures.get_mut(supervisor)?;
         let slack_ms = limits::CHAOS_EVENT_SLACK.as_secs_f64() * 1000.0;
-        trim(restarts, event.since_start_ms, window.period.as_secs_f64() * 1000.0 - slack_ms);
-        (restarts.len() > window.intensity as usize).then(|| Violation {
+        trim(failures, event.since_start_ms, window.period.as_secs_f64() * 1000.0 - slack_ms);
+        (failures.len() > window.intensity as usize).then(|| Violation {
             invariant: Invariant::WindowLimits,
             subject: supervisor.to_owned(),
             what: format!(
-                "{} restarts within {}, {} are allowed",
-                restarts.len(),
+                "restarted after {} failures within {}, {} restarts are allowed",
+                failures.len(),
                 humantime::format_duration(window.period),
                 window.intensity
             ),
-            history: restarts.iter().cloned().collect(),
+            history: failures.iter().chain([event]).cloned().collect(),
         })
     }
 }

@@ -78,21 +78,53 @@ fn who_retries_for_ever_has_no_limit() {
     assert_eq!(run(bounds, &crashes(50, 0.1)), None);
 }
 
-#[test]
-fn restarts_of_actors_are_counted_by_supervisor() {
+/// Failures of parts at these seconds, each followed by a restart of the part.
+fn failures(parts: &[(f64, &str)]) -> Option<Violation> {
     let histories = Histories::default();
     let mut checker = checker(bounds());
-    let mut restart = |seq: u64, seconds: f64, subject: &str| {
-        checker.see(&part_event(seq, seconds, "actor_restarted", subject), &histories)
-    };
-    assert_eq!(restart(1, 0.0, "root/registry"), None);
-    assert_eq!(restart(2, 10.0, "root/event_log"), None);
-    assert_eq!(restart(3, 20.0, "root/registry"), None);
-    assert_eq!(restart(4, 20.0, "other/registry"), None);
-    assert_eq!(restart(5, 301.0, "root/registry"), None, "the first has left the window");
-    let violation = restart(6, 301.5, "root/registry").unwrap();
+    (1..).step_by(2).zip(parts).find_map(|(seq, (seconds, subject))| {
+        let failed = part_event(seq, *seconds, "actor_failed", subject);
+        assert_eq!(checker.see(&failed, &histories), None);
+        checker.see(&part_event(seq + 1, *seconds, "actor_restarted", subject), &histories)
+    })
+}
+
+#[test]
+fn restarts_of_actors_are_counted_by_supervisor() {
+    let three = [(0.0, "root/registry"), (10.0, "root/event_log"), (20.0, "root/registry")];
+    assert_eq!(failures(&three), None);
+    let elsewhere = [&three[..], &[(20.0, "other/registry")]].concat();
+    assert_eq!(failures(&elsewhere), None);
+    let later = [&three[..], &[(301.0, "root/registry")]].concat();
+    assert_eq!(failures(&later), None, "the first has left the window");
+    let fourth = [&three[..], &[(30.0, "root/registry")]].concat();
+    let violation = failures(&fourth).unwrap();
     assert_eq!(violation.subject, "root");
-    assert_eq!(violation.history.len(), 4);
+    assert_eq!(violation.what, "restarted after 4 failures within 5m, 3 restarts are allowed");
+    assert_eq!(violation.history.len(), 5);
+}
+
+#[test]
+fn bystanders_of_a_restart_are_no_failures_of_their_own() {
+    let histories = Histories::default();
+    let mut checker = checker(bounds());
+    checker.see(&part_event(1, 0.0, "actor_failed", "root/registry"), &histories);
+    for (seq, part) in (2..).zip(["registry", "model_desk", "instance_supervisor", "gateways"]) {
+        let restarted = part_event(seq, 0.0, "actor_restarted", &format!("root/{part}"));
+        assert_eq!(checker.see(&restarted, &histories), None);
+    }
+}
+
+#[test]
+fn one_that_gives_up_begins_anew() {
+    let histories = Histories::default();
+    let mut checker = checker(bounds());
+    for (seq, kind) in (1..).zip(["actor_failed"; 4].iter().chain(&["escalated"])) {
+        checker.see(&part_event(seq, 1.0, kind, "root/registry"), &histories);
+    }
+    checker.see(&part_event(6, 2.0, "actor_failed", "root/registry"), &histories);
+    let restarted = part_event(7, 2.0, "actor_restarted", "root/registry");
+    assert_eq!(checker.see(&restarted, &histories), None);
 }
 
 #[test]

@@ -1,8 +1,6 @@
 //! `symphony demo`: the service's main job in half a minute, on the embedded backend, with real measured times.
 
-use std::fs;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -13,18 +11,16 @@ use super::{events, tree};
 use crate::cli::args::DemoArgs;
 use crate::cli::client::backend::BackendClient;
 use crate::cli::client::{Client, ClientError};
-use crate::cli::configuration::{self, Request, ServiceFlags};
-use crate::cli::daemon::{self, Started};
+use crate::cli::configuration::ServiceFlags;
 use crate::cli::error::CliError;
 use crate::cli::interruption::Interruption;
 use crate::cli::session::Session;
+use crate::cli::stage::Stage;
 use crate::clock::Clock;
 use crate::events::messages::{EventPage, LifecycleEvent};
-use crate::limits;
 use crate::supervision::tree::TreeNode;
 
 const MODELS: [&str; 2] = ["alpha", "beta"];
-const CLI_SOCKET: &str = "cli.sock";
 /// Nothing in the demo takes a second; a busy machine gets a generous bound.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -49,7 +45,11 @@ fn play(
     interruption: &Interruption,
     session: &Session,
 ) -> Result<ExitCode, CliError> {
-    let stage = Stage::build(folder, interruption)?;
+    let models = json!({
+        "model_backends": { "builtin": { "embedded": true } },
+        "supported_models": MODELS.map(|name| json!({ "name": name, "type": "builtin" })),
+    });
+    let stage = Stage::build(folder, &models, ServiceFlags::default(), Some(interruption))?;
     let shown = show(&stage, session);
     if args.keep && shown.is_ok() {
         session.output.line(format!(
@@ -66,105 +66,6 @@ fn play(
     struck?;
     session.output.line("\nStopped; no process, socket or file is left.")?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// A private folder with a service in it.
-struct Stage {
-    folder: PathBuf,
-    endpoint: String,
-    pid: u64,
-}
-
-impl Stage {
-    fn build(folder: PathBuf, interruption: &Interruption) -> Result<Self, CliError> {
-        match interruption
-            .making(|| make_folder(&folder))
-            .and_then(|config| start(config, interruption))
-        {
-            Ok((endpoint, pid)) => Ok(Self { folder, endpoint, pid }),
-            Err(error) => {
-                // an interrupted service ends, too: that is no failure of its start
-                interruption.give_way();
-                // made a moment ago by us alone
-                let _ = fs::remove_dir_all(&folder);
-                Err(error)
-            }
-        }
-    }
-
-    /// Stops the service and removes the folder; tells what was left behind.
-    fn strike(self) -> Result<(), CliError> {
-        let stopped = Client::connect(&self.endpoint)
-            .and_then(|client| client.ask("stop-service", json!({}), limits::CLI_PATIENCE));
-        let clock = Clock::start();
-        while process_lives(self.pid) && clock.now().since_origin() < PATIENCE {
-            std::thread::park_timeout(limits::DAEMON_CHECK_EVERY);
-        }
-        let mut left = Vec::new();
-        if process_lives(self.pid) {
-            left.push(format!("process {}", self.pid));
-        }
-        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if !["symphony.json", "state"].contains(&name.as_str()) {
-                left.push(name);
-            }
-        }
-        let _ = fs::remove_dir_all(&self.folder);
-        stopped?;
-        if left.is_empty() {
-            Ok(())
-        } else {
-            Err(CliError::Failed(format!("the service left behind: {}", left.join(", "))))
-        }
-    }
-}
-
-/// Makes the private folder and the configuration in it.
-fn make_folder(folder: &Path) -> Result<PathBuf, CliError> {
-    let config = folder.join("symphony.json");
-    let made = fs::DirBuilder::new().mode(0o700).create(folder);
-    made.and_then(|()| fs::write(&config, format!("{:#}", configuration_of(folder)))).map_err(
-        |error| CliError::Failed(format!("cannot write to {}: {error}", folder.display())),
-    )?;
-    Ok(config)
-}
-
-fn configuration_of(folder: &Path) -> Value {
-    let path = |name: &str| folder.join(name).display().to_string();
-    json!({
-        "endpoints": {
-            "client_handshake": format!("ipc://{}", path("client.sock")),
-            "cli_management": format!("ipc://{}", path(CLI_SOCKET)),
-        },
-        "service": {
-            "model_socket_dir": folder.display().to_string(),
-            "log_dir": path("state/logs"),
-            "runtime_dir": path("run"),
-        },
-        "model_backends": { "builtin": { "embedded": true } },
-        "supported_models": MODELS.map(|name| json!({ "name": name, "type": "builtin" })),
-    })
-}
-
-fn start(config: PathBuf, interruption: &Interruption) -> Result<(String, u64), CliError> {
-    let request = Request { config: Some(config), flags: ServiceFlags::default() };
-    let settings = configuration::load(&request)?;
-    let endpoint = settings.endpoints.cli_management.clone();
-    let launched = interruption.making(|| {
-        let launched = daemon::launch(&settings, &request)?;
-        interruption.service_is(launched.pid());
-        Ok::<_, CliError>(launched)
-    })?;
-    match launched.wait_until_ready(&settings, PATIENCE)? {
-        Started::Ready { pid } => Ok((endpoint, pid)),
-        Started::Already => Err(CliError::Failed("the private folder is in use".to_owned())),
-    }
-}
-
-fn process_lives(pid: u64) -> bool {
-    // a zombie has no command line any more; whoever is its parent has still to reap it
-    fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
 }
 
 fn show(stage: &Stage, session: &Session) -> Result<(), CliError> {

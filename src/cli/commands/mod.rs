@@ -1,5 +1,6 @@
 //! One file per command.
 
+mod chaos;
 mod completions;
 mod config;
 mod demo;
@@ -36,6 +37,7 @@ pub fn run(command: Command, session: &Session) -> Result<ExitCode, CliError> {
         // these two are other programs in the same file: nothing of the command line applies to them
         Command::Backend(args) => return Ok(engine::run(args)),
         Command::ExecShim(args) => return Ok(exec_shim::run(args)),
+        Command::Chaos(args) => return chaos::run(&args, session),
         Command::Demo(args) => return demo::run(&args, session),
         Command::StartService(args) => start_service::run(&args, session)?,
         Command::Serve(args) => serve::run(&args, session)?,

@@ -22,6 +22,8 @@ mod desk;
 mod endpoint;
 mod error;
 mod frames;
+#[doc(hidden)]
+pub mod fuzzing;
 mod handshake;
 mod intake;
 mod lock_file;

@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 
-use actix::{Addr, Context, Handler, Message, MessageResult, ResponseFuture};
+use actix::{Addr, Context, Handler, Message, MessageResult};
 
 use super::super::child::ChildSpec;
 use super::super::core::{AdminError, ChildCounts, ChildView, Done, Event};
 use super::super::spec::{ChildId, ChildRules, SupervisorFlags};
 use super::Supervisor;
+use super::answer::Answer;
 
 /// Adds a child and starts it.
 #[derive(Debug, Message)]
@@ -32,7 +33,7 @@ pub struct DeleteChild(pub ChildId);
 /// Puts new flags and specs in place of the old ones, as OTP's `code_change` does. What runs keeps running.
 ///
 /// The flags count from now on; the restarts of the past stay counted. A child that is listed gets the new rules at
-/// once and the new factory at its next start. One that is new is added and not started ([`RestartChild`] does). One
+/// once, the new factory and the new heartbeat at its next start. One that is new is added and not started ([`RestartChild`] does). One
 /// that is not listed is kept as it is, behind the listed ones; [`DeleteChild`] drops it. A specification that breaks a
 /// rule changes nothing at all.
 ///
@@ -86,7 +87,7 @@ pub struct ChildInfo {
 }
 
 impl Handler<StartChild> for Supervisor {
-    type Result = ResponseFuture<Result<Done, AdminError>>;
+    type Result = Answer;
 
     fn handle(&mut self, StartChild(spec): StartChild, ctx: &mut Self::Context) -> Self::Result {
         let ChildSpec { rules, start } = spec;
@@ -101,7 +102,7 @@ impl Handler<StartChild> for Supervisor {
 }
 
 impl Handler<TerminateChild> for Supervisor {
-    type Result = ResponseFuture<Result<Done, AdminError>>;
+    type Result = Answer;
 
     fn handle(
         &mut self,
@@ -113,7 +114,7 @@ impl Handler<TerminateChild> for Supervisor {
 }
 
 impl Handler<RestartChild> for Supervisor {
-    type Result = ResponseFuture<Result<Done, AdminError>>;
+    type Result = Answer;
 
     fn handle(&mut self, RestartChild(id): RestartChild, ctx: &mut Self::Context) -> Self::Result {
         self.ask(|_, ticket| Event::RestartChild(ticket, id), ctx)
@@ -121,7 +122,7 @@ impl Handler<RestartChild> for Supervisor {
 }
 
 impl Handler<DeleteChild> for Supervisor {
-    type Result = ResponseFuture<Result<Done, AdminError>>;
+    type Result = Answer;
 
     fn handle(&mut self, DeleteChild(id): DeleteChild, ctx: &mut Self::Context) -> Self::Result {
         self.ask(|_, ticket| Event::DeleteChild(ticket, id), ctx)
@@ -129,7 +130,7 @@ impl Handler<DeleteChild> for Supervisor {
 }
 
 impl Handler<ChangeSpecs> for Supervisor {
-    type Result = ResponseFuture<Result<Done, AdminError>>;
+    type Result = Answer;
 
     fn handle(&mut self, change: ChangeSpecs, ctx: &mut Self::Context) -> Self::Result {
         let ChangeSpecs { flags, children } = change;

@@ -6,5 +6,6 @@ mod groups;
 mod requests;
 mod restarts;
 mod significant;
+mod stalls;
 mod start;
 mod stop;

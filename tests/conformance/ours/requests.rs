@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use symphony::supervision::core::Done;
+use symphony::supervision::core::{AdminError, Done};
 use symphony::supervision::supervisor::{StartChild, TerminateChild};
 use symphony::supervision::{Restart, SupervisorFlags};
 
@@ -60,5 +60,21 @@ fn children_may_be_added_from_another_thread() {
         assert!(sender.join().is_ok());
         settle().await;
         assert_eq!(top.children().await, "a:running");
+    });
+}
+
+#[test]
+fn who_asks_a_supervisor_that_is_killed_is_told() {
+    virtual_time(|bench| async move {
+        bench.manners("a", Manners::ObeyAfter(Duration::from_secs(3)));
+        let top = bench.running(SupervisorFlags::default(), bench.workers(&["a"])).await;
+        let waiting = top.address.send(TerminateChild(id("a")));
+        settle().await;
+        let queued = top.address.send(StartChild(bench.worker("b", Restart::Permanent)));
+        settle().await;
+        top.kill();
+        for request in [waiting.await, queued.await] {
+            assert_eq!(request.expect("its last word"), Err(AdminError::Stopping));
+        }
     });
 }

@@ -16,6 +16,8 @@ pub(super) struct Facts {
     pub marked: bool,
     /// Whose folder it is.
     pub owner: u32,
+    /// Whose folder the one above is.
+    pub owner_above: Option<u32>,
     /// Whose process this is.
     pub user: u32,
     /// It is all that is mounted here, as in a container.
@@ -40,6 +42,9 @@ impl Facts {
         Ok(Self {
             marked: is_marked(folder),
             owner: metadata.uid(),
+            owner_above: folder
+                .parent()
+                .and_then(|above| Some(std::fs::metadata(above).ok()?.uid())),
             user: rustix::process::geteuid().as_raw(),
             is_all_of_the_mount: hierarchy.own_path == hierarchy.mount_root,
             is_machine_root,
@@ -59,6 +64,11 @@ impl Facts {
         }
         match (self.user, self.owner == self.user) {
             (0, _) => Err("its cgroup is not marked as delegated".to_owned()),
+            // as in all that a user's own service manager made for itself
+            (_, true) if self.owner_above == Some(self.user) => {
+                Err("its cgroup is part of a larger one of its user and not marked as delegated"
+                    .to_owned())
+            }
             (_, true) => Ok(()),
             (_, false) => Err(format!("its cgroup belongs to user {}", self.owner)),
         }
@@ -79,6 +89,7 @@ mod tests {
     const NONE: Facts = Facts {
         marked: false,
         owner: 0,
+        owner_above: Some(0),
         user: 0,
         is_all_of_the_mount: false,
         is_machine_root: false,
@@ -97,6 +108,9 @@ mod tests {
         assert_eq!(Facts { is_all_of_the_mount: true, ..NONE }.judge(), Ok(()));
         assert_eq!(Facts { user: 1000, owner: 1000, ..NONE }.judge(), Ok(()));
         let strange = Facts { user: 1000, owner: 0, ..NONE };
+        let within = Facts { user: 1000, owner: 1000, owner_above: Some(1000), ..NONE };
+        assert!(within.judge().unwrap_err().contains("part of a larger one"));
+        assert_eq!(Facts { marked: true, ..within }.judge(), Ok(()));
         assert_eq!(strange.judge(), Err("its cgroup belongs to user 0".to_owned()));
     }
 }

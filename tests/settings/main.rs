@@ -2,12 +2,10 @@
 
 #![allow(clippy::expect_used, reason = "in a test an expectation that fails is the answer")]
 
-mod settings {
-    mod bad_input;
-    mod documented;
-    mod examples;
-    mod faults;
-    mod layers;
-    mod seed;
-    pub(crate) mod world;
-}
+mod bad_input;
+mod documented;
+mod examples;
+mod faults;
+mod layers;
+mod seed;
+mod world;

@@ -1,0 +1,4 @@
+//! A configuration file in JSON, up to validated settings and back.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| symphony::fuzzing::config_json(bytes));
