@@ -21,7 +21,7 @@ pub use self::wishes::{BringUp, BringUpHow, CallUp, Reconfigure, TakeDown};
 use super::command_line;
 use super::endpoint::{Endpoint, check_port, free_port};
 use super::machine::{Effect, Event, Machine, Policies};
-use super::messages::{LoadModel, ModelError};
+use super::messages::{LoadBefore, ModelError};
 use super::services::Services;
 use crate::clock::{Clock, Moment, Started};
 use crate::ids::{Generation, InstanceId, ProcessKey};
@@ -71,7 +71,7 @@ pub struct Above {
     /// Taken along when this instance escalates.
     pub supervisor: Recipient<StopActor>,
     /// Brings up the models that this one is started after.
-    pub desk: Recipient<LoadModel>,
+    pub desk: Recipient<LoadBefore>,
 }
 
 struct Waiter {

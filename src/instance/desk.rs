@@ -2,7 +2,7 @@
 //! request on to it. It decides nothing about processes.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use actix::dev::ToEnvelope;
@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::actor::{BringUp, BringUpHow, CallUp, InstanceActor, Reconfigure, TakeDown, log_path};
 use super::grouping::GroupEntry;
-use super::messages::{LoadModel, LogPage, ModelError, ReadLog, RestartModel};
+use super::messages::{LoadBefore, LoadModel, LogPage, ModelError, ReadLog, RestartModel};
 use super::services::Services;
 pub use super::taking_up::SupervisorUp;
 use crate::ids::{GroupName, InstanceId, ModelName};
@@ -105,6 +105,7 @@ impl ModelDesk {
         &mut self,
         name: &str,
         wish: BringUp,
+        wanted: Option<Weak<()>>,
         ctx: &mut Context<Self>,
     ) -> Answer<Arc<InstanceView>> {
         let found = match self.find(name) {
@@ -115,8 +116,8 @@ impl ModelDesk {
         let instance = self.instance(found, ctx);
         let desk = ctx.address();
         Box::pin(async move {
-            call_up_group(&desk, &model, wish.how).await?;
-            pass_on(&desk, &model.name, instance, wish).await
+            call_up_group(&desk, &model, wish.how, &wanted).await?;
+            pass_on(&desk, &model.name, instance, wish, &wanted).await
         })
     }
 }
@@ -127,6 +128,7 @@ async fn pass_on<W, T>(
     model: &ModelName,
     mut instance: oneshot::Receiver<FoundActor>,
     wish: W,
+    wanted: &Option<Weak<()>>,
 ) -> Result<T, ModelError>
 where
     W: Message<Result = Result<T, ModelError>> + Copy + Send + 'static,
@@ -135,7 +137,11 @@ where
     Context<InstanceActor>: ToEnvelope<InstanceActor, W>,
 {
     for _ in 0..ATTEMPTS {
-        match instance.await.unwrap_or(Err(ModelError::ShuttingDown)) {
+        let found = instance.await.unwrap_or(Err(ModelError::ShuttingDown));
+        if wanted.as_ref().is_some_and(|wanted| wanted.strong_count() == 0) {
+            return Err(ModelError::Stopped(model.to_string()));
+        }
+        match found {
             Ok(addr) => match addr.send(wish).await {
                 Ok(Err(ModelError::Replaced(_))) | Err(_) => {}
                 Ok(answer) => return answer,
@@ -162,6 +168,7 @@ async fn call_up_group(
     desk: &Addr<ModelDesk>,
     model: &ModelSpec,
     how: BringUpHow,
+    wanted: &Option<Weak<()>>,
 ) -> Result<(), ModelError> {
     let Some(group) = &model.group else { return Ok(()) };
     let needed = group.needed_by(&model.name);
@@ -172,7 +179,8 @@ async fn call_up_group(
     for member in
         needed.iter().filter(|member| **member != model.name || how != BringUpHow::Restart)
     {
-        let called = async { pass_on(desk, member, find_actor(desk, member).await?, wish).await };
+        let called =
+            async { pass_on(desk, member, find_actor(desk, member).await?, wish, wanted).await };
         match called.await {
             Err(error) if *member != model.name => return Err(of_member(group, member, error)),
             called => called?,
@@ -208,7 +216,16 @@ impl Handler<LoadModel> for ModelDesk {
 
     fn handle(&mut self, load: LoadModel, ctx: &mut Self::Context) -> Self::Result {
         let how = if load.revive { BringUpHow::Load } else { BringUpHow::Lead };
-        self.bring_up(&load.model, BringUp { patient: load.wait, how }, ctx)
+        self.bring_up(&load.model, BringUp { patient: load.wait, how }, None, ctx)
+    }
+}
+
+impl Handler<LoadBefore> for ModelDesk {
+    type Result = Answer<Arc<InstanceView>>;
+
+    fn handle(&mut self, load: LoadBefore, ctx: &mut Self::Context) -> Self::Result {
+        let wish = BringUp { patient: true, how: BringUpHow::Lead };
+        self.bring_up(load.model.as_str(), wish, Some(load.wanted), ctx)
     }
 }
 
@@ -217,7 +234,7 @@ impl Handler<RestartModel> for ModelDesk {
 
     fn handle(&mut self, restart: RestartModel, ctx: &mut Self::Context) -> Self::Result {
         let wish = BringUp { patient: restart.wait, how: BringUpHow::Restart };
-        self.bring_up(&restart.model, wish, ctx)
+        self.bring_up(&restart.model, wish, None, ctx)
     }
 }
 

@@ -10,7 +10,9 @@ use super::group::messages::{Census, Disband, Reshape};
 use super::group::{Group, child_id};
 use super::services::Services;
 use crate::ids::{GroupName, ModelName};
+use crate::launcher::table::ProcessTable;
 use crate::launcher::table_messages::ReadInventory;
+use crate::limits;
 use crate::settings::model::{GroupSpec, ModelSpec};
 use crate::supervision::core::AdminError;
 use crate::supervision::supervisor::StartChild;
@@ -48,7 +50,7 @@ impl ModelDesk {
                 }
                 Some(entry) if entry.spec != spec => {
                     entry.spec = spec;
-                    self.tell_group(&name, ctx);
+                    self.tell_group(&name);
                 }
                 Some(_) => {}
             }
@@ -78,26 +80,28 @@ impl ModelDesk {
     }
 
     /// Tells a group its rules, and who may be there; it decides nothing before it knows.
-    fn tell_group(&self, name: &GroupName, ctx: &mut Context<Self>) {
+    fn tell_group(&self, name: &GroupName) {
         let Some(entry) = self.groups.get(name) else { return };
         let Some(group) = entry.addr.clone() else { return };
         group.do_send(Reshape(entry.spec.clone()));
-        let inventory = self.services.table.send(ReadInventory);
-        let (desk, name) = (ctx.address(), name.clone());
-        actix_rt::spawn(async move {
-            match inventory.await {
-                Ok(inventory) => {
-                    let names = inventory.records.iter();
-                    let names = names.filter_map(|record| ModelName::try_new(&record.model).ok());
-                    group.do_send(Census(names.collect::<HashSet<_>>()));
-                }
-                // a process table that fails takes the groups along, unless it was only slow
-                Err(_) => {
-                    tokio::time::sleep(PAUSE).await;
-                    desk.do_send(AskAgain { name, group });
-                }
+        actix_rt::spawn(take_census(self.services.table.clone(), group));
+    }
+}
+
+/// Tells a group who is on record, until it knows of each of its members how it stands. One that was just leaving when
+/// the group came tells nobody any more, and is off the record soon.
+async fn take_census(table: Addr<ProcessTable>, group: Addr<Group>) {
+    while group.connected() {
+        if let Ok(inventory) = table.send(ReadInventory).await {
+            let names = inventory.records.iter();
+            let names = names.filter_map(|record| ModelName::try_new(&record.model).ok());
+            let present: HashSet<_> = names.collect();
+            // a group that is gone has a successor, which is told by itself
+            if group.send(Census(present)).await.unwrap_or(true) {
+                return;
             }
-        });
+        }
+        tokio::time::sleep(limits::CENSUS_EVERY).await;
     }
 }
 
@@ -133,14 +137,14 @@ struct GroupUp {
 impl Handler<GroupUp> for ModelDesk {
     type Result = ();
 
-    fn handle(&mut self, GroupUp { name, addr }: GroupUp, ctx: &mut Self::Context) {
+    fn handle(&mut self, GroupUp { name, addr }: GroupUp, _: &mut Self::Context) {
         let Some(entry) = self.groups.get_mut(&name) else {
             // taken out of the configuration while it was being started
             addr.do_send(Disband);
             return;
         };
         entry.addr = Some(addr);
-        self.tell_group(&name, ctx);
+        self.tell_group(&name);
         for (model, backend) in self.catalogue.models().iter().filter_map(|model| {
             let of_group = model.group.as_ref().is_some_and(|group| group.name == name);
             Some((model, model.backend.as_ref().filter(|_| of_group)?))
@@ -148,25 +152,6 @@ impl Handler<GroupUp> for ModelDesk {
             if let Some(member) = self.live(&model.name) {
                 member.do_send(self.reconfigure(model, backend));
             }
-        }
-    }
-}
-
-/// What was to be told to a group could not be found out.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-struct AskAgain {
-    name: GroupName,
-    group: Addr<Group>,
-}
-
-impl Handler<AskAgain> for ModelDesk {
-    type Result = ();
-
-    fn handle(&mut self, again: AskAgain, ctx: &mut Self::Context) {
-        let present = self.groups.get(&again.name).and_then(|entry| entry.addr.as_ref());
-        if present == Some(&again.group) && again.group.connected() {
-            self.tell_group(&again.name, ctx);
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Requests about models, as gateways and library users send them to the [`ModelDesk`](super::desk::ModelDesk).
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use actix::Message;
 
+use crate::ids::ModelName;
 use crate::limits;
 use crate::registry::messages::InstanceView;
 
@@ -22,6 +23,17 @@ pub struct LoadModel {
     /// Give a parked model one trial start. Without it the answer tells why it is parked: what programs ask for again
     /// and again must not turn a bounded crash loop into an endless one.
     pub revive: bool,
+}
+
+/// Brings up a model that another one is started after, as [`LoadModel`] with [`LoadModel::wait`]: but for no longer than
+/// that one waits for it, so that a request that is late loads nothing for somebody who was stopped meanwhile.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Result<Arc<InstanceView>, ModelError>")]
+pub struct LoadBefore {
+    /// The model to bring up, by its name.
+    pub model: ModelName,
+    /// Kept by whoever waits.
+    pub wanted: Weak<()>,
 }
 
 /// Stops a model's process and forgets the instance. Answered when the process is gone.

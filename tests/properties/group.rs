@@ -78,7 +78,9 @@ struct Member {
     /// To it.
     orders: VecDeque<Order>,
     told: Option<Standing>,
-    is_new: bool,
+    /// Which actor it has, and which one the group knows: an order to an older one is lost.
+    actor: u32,
+    known: Option<u32>,
 }
 
 struct World {
@@ -86,7 +88,7 @@ struct World {
     core: GroupCore,
     members: Vec<Member>,
     /// To the group, in the order of sending.
-    reports: VecDeque<(usize, Standing, bool)>,
+    reports: VecDeque<(usize, Standing, u32)>,
     now: Moment,
     /// Processes were started, as (member, round).
     started: Vec<(usize, u64)>,
@@ -112,7 +114,9 @@ impl World {
 
     fn carry_out(&mut self, effects: Vec<Effect>) {
         for effect in effects {
-            if let Effect::Order(place, order) = effect {
+            if let Effect::Order(place, order) = effect
+                && self.members[place].known == Some(self.members[place].actor)
+            {
                 self.members[place].orders.push_back(order);
             }
         }
@@ -122,8 +126,7 @@ impl World {
         let member = &mut self.members[place];
         if member.told.as_ref() != Some(&member.standing) {
             member.told = Some(member.standing.clone());
-            self.reports.push_back((place, member.standing.clone(), member.is_new));
-            member.is_new = false;
+            self.reports.push_back((place, member.standing.clone(), member.actor));
         }
     }
 
@@ -220,7 +223,8 @@ impl World {
                 }
             }
             Move::Deliver(place) => {
-                if let Some((from, standing, is_new)) = self.reports.pop_front() {
+                if let Some((from, standing, actor)) = self.reports.pop_front() {
+                    let is_new = self.members[from].known.replace(actor) != Some(actor);
                     let effects = self.core.report(from, standing, is_new, self.now);
                     self.carry_out(effects);
                 }
@@ -233,7 +237,7 @@ impl World {
                 if member.standing.phase != Phase::Unknown {
                     member.orders.clear();
                     member.told = None;
-                    member.is_new = true;
+                    member.actor += 1;
                     self.tell(place);
                 }
             }
@@ -249,6 +253,7 @@ impl World {
                     let member = &mut self.members[place];
                     member.orders.clear();
                     member.told = None;
+                    member.known = None;
                     if member.standing.phase != Phase::Unknown {
                         self.tell(place);
                     }

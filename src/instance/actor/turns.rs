@@ -1,5 +1,7 @@
 //! Waiting for others: the models that this one is started after, and the members of its group.
 
+use std::sync::Arc;
+
 use actix::{
     ActorFutureExt, Addr, AsyncContext, Context, Handler, MailboxError, Message, WrapFuture,
 };
@@ -11,7 +13,7 @@ use crate::instance::group::messages::{Escalation, Orders, Report};
 use crate::instance::group::standing::{Phase, Standing};
 use crate::instance::group::{Group, Order};
 use crate::instance::machine::{Event, TRIAL};
-use crate::instance::messages::{LoadModel, ModelError};
+use crate::instance::messages::{LoadBefore, ModelError};
 use crate::instance::state::State;
 use crate::launcher::TurnRecord;
 use crate::limits;
@@ -27,6 +29,8 @@ pub(super) struct Turns {
     granted: bool,
     /// Counts what is waited for, so that an answer to an earlier wait is known for it.
     wait: u64,
+    /// Held while this wait lasts: who is asked for another model looks whether it does.
+    wanted: Arc<()>,
     /// Models that this start still waits for.
     before: Vec<ModelName>,
     round: Option<u64>,
@@ -45,6 +49,7 @@ impl Turns {
 
     /// It is down: what becomes of it concerns nobody any more.
     pub(super) fn leave_round(&mut self) {
+        self.begin_anew();
         self.round = None;
     }
 
@@ -57,6 +62,7 @@ impl Turns {
         self.granted = false;
         self.before.clear();
         self.wait += 1;
+        self.wanted = Arc::default();
     }
 }
 
@@ -91,7 +97,8 @@ impl InstanceActor {
 
     fn bring_up_before(&mut self, name: ModelName, ctx: &mut Context<Self>) {
         let wait = self.turns.wait;
-        let load = LoadModel { model: name.to_string(), wait: true, revive: false };
+        let wanted = Arc::downgrade(&self.turns.wanted);
+        let load = LoadBefore { model: name.clone(), wanted };
         let asked = self.above.desk.send(load).into_actor(self);
         ctx.spawn(asked.map(move |answer, this, ctx| {
             if this.turns.wait == wait && this.machine.awaits_turn() {
@@ -103,7 +110,7 @@ impl InstanceActor {
     fn on_before(
         &mut self,
         name: ModelName,
-        answer: Result<Result<std::sync::Arc<InstanceView>, ModelError>, MailboxError>,
+        answer: Result<Result<Arc<InstanceView>, ModelError>, MailboxError>,
         ctx: &mut Context<Self>,
     ) {
         match answer {

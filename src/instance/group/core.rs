@@ -76,12 +76,14 @@ enum Leave {
 struct Member {
     standing: Standing,
     leave: Option<Leave>,
-    /// The order to leave was given to its present actor.
-    sent: bool,
+    /// The order to leave was given to its present actor, for this start.
+    sent: Option<Generation>,
     /// The window was used up by it, and it has not yet said what it does.
     gave_up: Option<String>,
     /// Whom it was told to wait for.
     waits_for: Option<usize>,
+    /// The start that its present actor was given a turn for.
+    turn: Option<Generation>,
 }
 
 /// See the module.
@@ -102,6 +104,11 @@ impl GroupCore {
     /// The rules.
     pub fn spec(&self) -> &Arc<GroupSpec> {
         &self.spec
+    }
+
+    /// Whether it is known of each member how it stands.
+    pub fn knows_all(&self) -> bool {
+        self.members.iter().all(|member| member.standing.phase != Phase::Unknown)
     }
 
     /// How a member stands.
@@ -141,12 +148,20 @@ impl GroupCore {
         now: Moment,
     ) -> Vec<Effect> {
         let Some(member) = self.members.get_mut(place) else { return Vec::new() };
+        let mut standing = standing;
+        let of_turn = !new_actor && member.turn == Some(standing.generation);
+        if of_turn && standing.phase == Phase::Waiting && standing.round != member.standing.round {
+            // told before it got its turn, which is on its way
+            standing.phase = member.standing.phase;
+            standing.round = member.standing.round;
+        }
         let before = std::mem::replace(&mut member.standing, standing);
         if before.generation != member.standing.generation {
             member.waits_for = None;
         }
         if new_actor {
-            member.sent = false;
+            member.turn = None;
+            member.sent = None;
             member.waits_for = None;
             // what it was told may have died with its predecessor
             if let Some(why) = member.gave_up.clone() {
@@ -237,7 +252,7 @@ impl GroupCore {
             );
             if to_park {
                 member.leave = Some(Leave::Park(why.to_owned(), until));
-                member.sent = false;
+                member.sent = None;
                 parked = true;
             }
         }
@@ -285,7 +300,7 @@ impl GroupCore {
             let Some(lost) = self.lost_for(place) else { continue };
             let said = self.said(lost);
             self.members[place].leave = Some(Leave::Along(format!("{BECAUSE_OF}{said}")));
-            self.members[place].sent = false;
+            self.members[place].sent = None;
             cause = Some(said);
         }
         if let Some(cause) = cause {
@@ -320,15 +335,19 @@ impl GroupCore {
             let is_done = match (&member.leave, phase) {
                 (_, Phase::Absent { .. } | Phase::Parked) => true,
                 (Some(Leave::Along(_)), _) => !has_process,
+                // somebody wanted it started again meanwhile
+                (Some(Leave::Park(..)), Phase::Waiting) => {
+                    member.sent.is_some_and(|start| start < member.standing.generation)
+                }
                 _ => false,
             };
             if is_done {
                 member.leave = None;
             }
-            if let Some(leave) = member.leave.clone().filter(|_| !member.sent)
+            if let Some(leave) = member.leave.clone().filter(|_| member.sent.is_none())
                 && (is_clear || !has_process)
             {
-                member.sent = true;
+                member.sent = Some(member.standing.generation);
                 let order = match leave {
                     Leave::Along(cause) => Order::Along(cause),
                     // in whole seconds: a person reads it
@@ -361,6 +380,7 @@ impl GroupCore {
             let member = &mut self.members[place];
             let generation = member.standing.generation;
             member.waits_for = None;
+            member.turn = Some(generation);
             member.standing.phase = Phase::Coming;
             member.standing.round = Some(round);
             self.effects.push(Effect::Order(place, Order::Turn { generation, round }));

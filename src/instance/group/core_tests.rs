@@ -76,10 +76,8 @@ fn a_window_that_is_used_up_is_the_failed_members_to_answer_and_asked_again_of_i
     let told = core.report(1, failed(2, Phase::Waiting), false, NOW);
     assert!(told.iter().any(|e| matches!(e, Effect::Tell { kind: "group_gave_up", .. })));
     assert_eq!(orders(told), std::slice::from_ref(&gave_up), "and it has no turn meanwhile");
-    assert_eq!(
-        orders(core.report(1, failed(2, Phase::Waiting), true, NOW)),
-        std::slice::from_ref(&gave_up)
-    );
+    let again = core.report(1, failed(2, Phase::Waiting), true, NOW);
+    assert_eq!(orders(again), std::slice::from_ref(&gave_up));
 
     let Order::GaveUp(why) = gave_up.1 else { unreachable!("made above") };
     let told = tell(&mut core, 1, failed(2, Phase::Parked));
@@ -135,4 +133,20 @@ fn what_the_kernel_holds_is_waited_for() {
     assert_eq!(told, [(1, Order::WaitFor(ModelName::try_new("a").expect("a name")))]);
     tell(&mut core, 0, standing(Phase::Waiting, Some(1)));
     assert_eq!(core.standing(0).map(|standing| standing.phase), Some(Phase::Coming));
+}
+
+#[test]
+fn who_is_wanted_again_while_it_is_to_be_parked_is_not_kept_waiting() {
+    let mut core = pair(GroupStrategy::OneForAll);
+    let parked = Standing { until: Some(NOW), ..standing(Phase::Parked, Some(1)) };
+    let told = tell(&mut core, 0, parked);
+    assert!(matches!(told[..], [(1, Order::Park { .. })]), "{told:?}");
+    tell(&mut core, 1, standing(Phase::Ending { comes_back: true }, Some(1)));
+    let waiting = Standing { generation: Generation(1), ..standing(Phase::Waiting, Some(1)) };
+    tell(&mut core, 1, waiting.clone());
+    let a = Standing { generation: Generation(1), ..standing(Phase::Waiting, Some(1)) };
+    let generation = Generation(1);
+    assert_eq!(tell(&mut core, 0, a), [(0, Order::Turn { generation, round: 2 })]);
+    let told = tell(&mut core, 0, standing(Phase::Alive, Some(2)));
+    assert_eq!(told, [(1, Order::Turn { generation, round: 2 })]);
 }

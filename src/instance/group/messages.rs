@@ -44,9 +44,9 @@ pub struct Escalation {
     pub why: String,
 }
 
-/// The members that are on record: no other has a process.
+/// The members that are on record: no other has a process. Answers whether it is known now of each how it stands.
 #[derive(Debug, Message)]
-#[rtype(result = "()")]
+#[rtype(result = "bool")]
 pub struct Census(pub HashSet<ModelName>);
 
 /// The rules changed; who stays a member keeps its process.

@@ -107,11 +107,12 @@ impl Handler<Report> for Group {
 }
 
 impl Handler<Census> for Group {
-    type Result = ();
+    type Result = bool;
 
-    fn handle(&mut self, Census(present): Census, ctx: &mut Self::Context) {
+    fn handle(&mut self, Census(present): Census, ctx: &mut Self::Context) -> Self::Result {
         let effects = self.core.census(&present, self.clock.now());
         self.carry_out(effects, ctx);
+        self.core.knows_all()
     }
 }
 

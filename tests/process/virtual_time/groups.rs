@@ -1,11 +1,17 @@
 //! Groups and dependencies: what is counted together, what is waited for, and when all come back.
 
-use symphony::ids::Generation;
+use std::collections::HashSet;
+
+use symphony::ids::{Generation, GroupName, ModelName};
+use symphony::instance::messages::{ModelError, RestartModel, UnloadModel};
 use symphony::instance::state::State;
+use symphony::instance::{FindGroup, FindLive, Present};
+use symphony::launcher::ExitStatus;
 use symphony::probe::scripted::ScriptedProber;
 use symphony::registry::messages::InstanceView;
 use symphony::settings::model::{GroupSpec, Settings};
 use symphony::settings::policy::GroupStrategy;
+use symphony::supervision::crash::CrashForTest;
 use tokio::time::{Duration, Instant, sleep};
 
 use super::{MOMENT, Stage, assert_took, in_virtual_time_with, process};
@@ -146,4 +152,93 @@ fn waiting_for_another_model_takes_no_time_of_a_start() {
         stage.ready(&agent).await;
         load.await.unwrap().unwrap();
     });
+}
+
+/// One of the many things that may happen at any moment.
+async fn something_happens(stage: &Stage, random: &mut fastrand::Rng, asked: &mut Asked) {
+    let model = ["draft", "target", "agent"][random.usize(..3)];
+    let desk = stage.service.desk().unwrap();
+    match random.u8(..10) {
+        0..3 => asked.push(stage.load(model, random.bool())),
+        3 => {
+            let restart = RestartModel { model: model.into(), wait: random.bool() };
+            let sent = desk.send(restart);
+            asked.push(actix_rt::spawn(async move { sent.await.unwrap() }));
+        }
+        4 => {
+            let sent = desk.send(UnloadModel { model: model.into() });
+            asked.push(actix_rt::spawn(async move {
+                sent.await.unwrap().map(|()| Err(ModelError::NotLoaded(String::new())))?
+            }));
+        }
+        5 => {
+            let live = stage.launcher.live();
+            if let Some(key) = random.choice(live) {
+                stage.launcher.exit(&key, ExitStatus::Code(3), Vec::new());
+            }
+        }
+        6 if random.u8(..4) == 0 => {
+            let name = GroupName::try_new("pair").unwrap();
+            if let Ok(Some(group)) = desk.send(FindGroup(name)).await {
+                let _ = group.send(CrashForTest).await;
+            }
+        }
+        7 if random.u8(..4) == 0 => {
+            let name = ModelName::try_new(model).unwrap();
+            if let Ok(Some(Present::Runs(actor))) = desk.send(FindLive(name)).await {
+                let _ = actor.send(CrashForTest).await;
+            }
+        }
+        _ => sleep(Duration::from_millis(random.u64(..800))).await,
+    }
+}
+
+type Asked = Vec<tokio::task::JoinHandle<super::Loaded>>;
+
+#[test]
+fn whatever_crosses_in_a_group_is_answered_and_comes_to_rest() {
+    // two that once found something, and those after them
+    let seed = 9_668_415_816_828_222_683_u64;
+    for (round, strategy) in
+        [GroupStrategy::OneForAll, GroupStrategy::RestForOne, GroupStrategy::OneForOne]
+            .into_iter()
+            .cycle()
+            .take(12)
+            .enumerate()
+    {
+        let seed = seed.wrapping_add(round as u64);
+        println!("{strategy:?}, seed {seed}");
+        let mut random = fastrand::Rng::with_seed(seed);
+        let hanging = |settings: Settings| {
+            let mut settings = pair(strategy, 3)(settings);
+            let agent = std::sync::Arc::make_mut(&mut settings.models[2]);
+            *agent = agent.clone().with_after(["target"]).unwrap();
+            settings
+        };
+        let models = ["draft", "target", "agent"];
+        in_virtual_time_with(&models, hanging, ScriptedProber::default(), async |stage| {
+            let mut asked = Vec::new();
+            for _ in 0..150 {
+                something_happens(stage, &mut random, &mut asked).await;
+                let live = stage.launcher.live();
+                let instances: HashSet<_> = live.iter().map(|key| &key.instance).collect();
+                assert_eq!(instances.len(), live.len(), "two processes of one: {live:?}");
+            }
+            for answer in asked {
+                // every one is answered, if with a refusal
+                let _ = answer.await.unwrap();
+            }
+            for model in ["agent", "target", "draft"] {
+                let unload = UnloadModel { model: model.into() };
+                let _ = stage.service.desk().unwrap().send(unload).await.unwrap();
+            }
+            sleep(MINUTE).await;
+            assert_eq!(stage.launcher.live(), [], "a stop is obeyed");
+            stage.load("agent", true).await.unwrap().unwrap();
+            assert_eq!(seen(stage, "target").await.state, State::Ready);
+            if strategy != GroupStrategy::OneForOne {
+                assert_eq!(seen(stage, "draft").await.state, State::Ready);
+            }
+        });
+    }
 }
