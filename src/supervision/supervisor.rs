@@ -3,16 +3,18 @@
 mod answer;
 mod requests;
 
+use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::time::Duration;
 
 use actix::{
-    Actor, ActorContext, ActorFutureExt, ActorState, Addr, AsyncContext, Context, Handler, Message,
-    Recipient, WrapFuture,
+    Actor, ActorContext, ActorState, Addr, AsyncContext, Context, Handler, Message, Recipient,
 };
 use tokio::sync::oneshot;
+use tokio::task::JoinError;
 
 use super::child::{
     ChildFactory, ChildHandle, ChildSpec, Deadlines, KillOnDrop, RunningChild, Start, StopActor,
@@ -42,6 +44,8 @@ pub struct Supervisor {
     /// Of children that somebody asked to add or to change, until the request is decided.
     offered: HashMap<Ticket, VecDeque<(ChildId, ChildFactory)>>,
     starting: HashMap<Epoch, KillOnDrop>,
+    /// What came of starts, until the supervisor has its turn.
+    arrivals: Rc<RefCell<HashMap<Epoch, Outcome>>>,
     running: HashMap<Epoch, ChildHandle>,
     answers: HashMap<Ticket, Answer>,
     next_ticket: Ticket,
@@ -54,6 +58,9 @@ impl fmt::Debug for Supervisor {
         f.debug_struct("Supervisor").field("name", &self.name).finish_non_exhaustive()
     }
 }
+
+/// What came of the task of a start.
+type Outcome = Result<Result<Start, String>, JoinError>;
 
 const ENDED_WHILE_STARTING: &str = "the supervisor ended while it started its children";
 
@@ -103,6 +110,7 @@ impl Supervisor {
             factories,
             offered: HashMap::new(),
             starting: HashMap::new(),
+            arrivals: Rc::default(),
             running: HashMap::new(),
             answers: HashMap::new(),
             next_ticket: 1,
@@ -197,29 +205,19 @@ impl Supervisor {
             }
         });
         self.starting.insert(epoch, KillOnDrop(task.abort_handle()));
-        ctx.spawn(task.into_actor(self).map(move |outcome, this, ctx| {
-            this.starting.remove(&epoch);
-            let event = match outcome {
-                Ok(Ok(Start::Running(child))) => {
-                    this.watch(&id, epoch, child, ctx);
-                    Event::Started(epoch)
-                }
-                Ok(Ok(Start::Ignore)) => Event::Ignored(epoch),
-                Ok(Err(error)) => Event::StartFailed(epoch, error),
-                Err(error) if error.is_panic() => {
-                    let text = panic_text(error.into_panic().as_ref());
-                    Event::StartFailed(epoch, format!("panicked: {text}"))
-                }
-                Err(_) => Event::StartFailed(epoch, "stopped while it was starting".to_owned()),
-            };
-            this.feed(event, ctx);
-        }));
+        // not on the context: it looks at each of its futures at each turn, which thousands of starts make slow
+        let (supervisor, arrivals) = (ctx.address(), self.arrivals.clone());
+        actix_rt::spawn(async move {
+            let outcome = task.await;
+            arrivals.borrow_mut().insert(epoch, outcome);
+            supervisor.do_send(StartEnded(epoch));
+        });
     }
 
-    fn watch(&mut self, id: &ChildId, epoch: Epoch, child: RunningChild, ctx: &mut Context<Self>) {
+    fn watch(&mut self, epoch: Epoch, child: RunningChild, ctx: &mut Context<Self>) {
         let (mut handle, exit) = child.split();
         let supervisor = ctx.address();
-        if let Some(every) = self.core.rules(id).and_then(|rules| rules.heartbeat) {
+        if let Some(every) = self.core.rules_of(epoch).and_then(|rules| rules.heartbeat) {
             let supervisor = supervisor.clone();
             handle.watch(every, self.clock, move |silent_for| {
                 supervisor.do_send(ChildWedged(epoch, silent_for));
@@ -307,6 +305,36 @@ impl Handler<StopActor> for Supervisor {
 
     fn handle(&mut self, _: StopActor, ctx: &mut Self::Context) {
         self.feed(Event::Stop, ctx);
+    }
+}
+
+/// The factory of this start is done. What came of it lies among the arrivals: an actor under watch cannot travel in a
+/// message.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct StartEnded(Epoch);
+
+impl Handler<StartEnded> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, StartEnded(epoch): StartEnded, ctx: &mut Self::Context) {
+        self.starting.remove(&epoch);
+        let outcome = self.arrivals.borrow_mut().remove(&epoch);
+        let event = match outcome {
+            Some(Ok(Ok(Start::Running(child)))) => {
+                self.watch(epoch, child, ctx);
+                Event::Started(epoch)
+            }
+            Some(Ok(Ok(Start::Ignore))) => Event::Ignored(epoch),
+            Some(Ok(Err(error))) => Event::StartFailed(epoch, error),
+            Some(Err(error)) if error.is_panic() => {
+                let text = panic_text(error.into_panic().as_ref());
+                Event::StartFailed(epoch, format!("panicked: {text}"))
+            }
+            Some(Err(_)) => Event::StartFailed(epoch, "stopped while it was starting".to_owned()),
+            None => return,
+        };
+        self.feed(event, ctx);
     }
 }
 

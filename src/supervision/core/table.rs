@@ -110,6 +110,12 @@ impl Core {
         self.children.values().map(Child::view)
     }
 
+    /// The rules of the child of this start.
+    pub fn rules_of(&self, epoch: Epoch) -> Option<&ChildRules> {
+        let key = self.by_epoch.get(&epoch)?;
+        self.children.get(key).map(|child| &child.rules)
+    }
+
     /// The rules of the child of this name.
     pub fn rules(&self, id: &ChildId) -> Option<&ChildRules> {
         let key = self.by_id.get(id)?;
