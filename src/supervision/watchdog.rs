@@ -140,8 +140,9 @@ impl Stillness {
             self.moved_at = now;
             return std::mem::take(&mut self.still).then_some(Change::Over(lasted));
         }
-        // the whole process was held up (stopped, out of memory): the thread could not tick either
-        if since_look > self.limit && !self.still {
+        // this look comes late itself: the whole process was held up (stopped, out of memory) and the thread could not
+        // tick either
+        if since_look > self.limit / LOOKS_PER_LIMIT * 2 && !self.still {
             self.moved_at = now;
             return None;
         }
@@ -319,5 +320,9 @@ mod tests {
         stillness.look(1, at(2500));
         assert_eq!(stillness.look(1, at(3_600_000)), None);
         assert_eq!(stillness.look(2, at(3_602_500)), None);
+        // nor where the pause alone is shorter than the limit, and the silence before it makes it up
+        assert_eq!(stillness.look(2, at(3_605_000)), None);
+        assert_eq!(stillness.look(2, at(3_614_000)), None);
+        assert_eq!(stillness.look(3, at(3_616_500)), None);
     }
 }
