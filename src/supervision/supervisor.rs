@@ -3,6 +3,7 @@
 mod answer;
 mod requests;
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -13,8 +14,8 @@ use std::time::Duration;
 use actix::{
     Actor, ActorContext, ActorState, Addr, AsyncContext, Context, Handler, Message, Recipient,
 };
+use futures_util::FutureExt;
 use tokio::sync::oneshot;
-use tokio::task::JoinError;
 
 use super::child::{
     ChildFactory, ChildHandle, ChildSpec, Deadlines, KillOnDrop, RunningChild, Start, StopActor,
@@ -44,8 +45,7 @@ pub struct Supervisor {
     /// Of children that somebody asked to add or to change, until the request is decided.
     offered: HashMap<Ticket, VecDeque<(ChildId, ChildFactory)>>,
     starting: HashMap<Epoch, KillOnDrop>,
-    /// What came of starts, until the supervisor has its turn.
-    arrivals: Rc<RefCell<HashMap<Epoch, Outcome>>>,
+    arrivals: Arrivals,
     running: HashMap<Epoch, ChildHandle>,
     answers: HashMap<Ticket, Answer>,
     next_ticket: Ticket,
@@ -59,8 +59,8 @@ impl fmt::Debug for Supervisor {
     }
 }
 
-/// What came of the task of a start.
-type Outcome = Result<Result<Start, String>, JoinError>;
+/// What came of starts, until the supervisor has its turn. An actor under watch cannot travel in a message.
+type Arrivals = Rc<RefCell<HashMap<Epoch, Result<Start, String>>>>;
 
 const ENDED_WHILE_STARTING: &str = "the supervisor ended while it started its children";
 
@@ -193,25 +193,25 @@ impl Supervisor {
         let starting = Starting::new(|| format!("{}/{id}", self.name));
         let made = self.factories.get_mut(&id).map(|factory| {
             catch_unwind(AssertUnwindSafe(|| starting.run(factory)))
-                .map_err(|payload| format!("panicked: {}", panic_text(payload.as_ref())))
+                .map_err(|payload| panicked(payload.as_ref()))
         });
         // always as a task of its own: a factory that panics is a failed start, not the end of the supervisor, and
         // between two attempts of one that fails at once everybody else gets a turn
+        // and not on the context: that looks at each of its futures at each turn, which thousands of starts make slow
+        let (supervisor, arrivals) = (ctx.address(), self.arrivals.clone());
+        let arrival = Arrival { epoch, outcome: None, arrivals, supervisor };
         let task = actix_rt::spawn(async move {
-            match made {
-                Some(Ok(start)) => starting.rest(start).await,
+            let outcome = match made {
+                Some(Ok(start)) => {
+                    let started = AssertUnwindSafe(starting.rest(start)).catch_unwind().await;
+                    started.unwrap_or_else(|payload| Err(panicked(payload.as_ref())))
+                }
                 Some(Err(error)) => Err(error),
                 None => Err("its factory is gone".to_owned()),
-            }
+            };
+            arrival.came(outcome);
         });
         self.starting.insert(epoch, KillOnDrop(task.abort_handle()));
-        // not on the context: it looks at each of its futures at each turn, which thousands of starts make slow
-        let (supervisor, arrivals) = (ctx.address(), self.arrivals.clone());
-        actix_rt::spawn(async move {
-            let outcome = task.await;
-            arrivals.borrow_mut().insert(epoch, outcome);
-            supervisor.do_send(StartEnded(epoch));
-        });
     }
 
     fn watch(&mut self, epoch: Epoch, child: RunningChild, ctx: &mut Context<Self>) {
@@ -308,8 +308,34 @@ impl Handler<StopActor> for Supervisor {
     }
 }
 
-/// The factory of this start is done. What came of it lies among the arrivals: an actor under watch cannot travel in a
-/// message.
+fn panicked(payload: &(dyn Any + Send)) -> String {
+    format!("panicked: {}", panic_text(payload))
+}
+
+/// A start under way. Dropped with its task, whether that came to its end or was broken off, it tells what came of it.
+struct Arrival {
+    epoch: Epoch,
+    outcome: Option<Result<Start, String>>,
+    arrivals: Arrivals,
+    supervisor: Addr<Supervisor>,
+}
+
+impl Arrival {
+    fn came(mut self, outcome: Result<Start, String>) {
+        self.outcome = Some(outcome);
+    }
+}
+
+impl Drop for Arrival {
+    fn drop(&mut self) {
+        let broken_off = || Err("stopped while it was starting".to_owned());
+        let outcome = self.outcome.take().unwrap_or_else(broken_off);
+        self.arrivals.borrow_mut().insert(self.epoch, outcome);
+        self.supervisor.do_send(StartEnded(self.epoch));
+    }
+}
+
+/// The factory of this start is done; what came of it lies among the arrivals.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct StartEnded(Epoch);
@@ -321,17 +347,12 @@ impl Handler<StartEnded> for Supervisor {
         self.starting.remove(&epoch);
         let outcome = self.arrivals.borrow_mut().remove(&epoch);
         let event = match outcome {
-            Some(Ok(Ok(Start::Running(child)))) => {
+            Some(Ok(Start::Running(child))) => {
                 self.watch(epoch, child, ctx);
                 Event::Started(epoch)
             }
-            Some(Ok(Ok(Start::Ignore))) => Event::Ignored(epoch),
-            Some(Ok(Err(error))) => Event::StartFailed(epoch, error),
-            Some(Err(error)) if error.is_panic() => {
-                let text = panic_text(error.into_panic().as_ref());
-                Event::StartFailed(epoch, format!("panicked: {text}"))
-            }
-            Some(Err(_)) => Event::StartFailed(epoch, "stopped while it was starting".to_owned()),
+            Some(Ok(Start::Ignore)) => Event::Ignored(epoch),
+            Some(Err(error)) => Event::StartFailed(epoch, error),
             None => return,
         };
         self.feed(event, ctx);
