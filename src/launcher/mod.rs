@@ -168,6 +168,13 @@ pub enum Report {
         /// Why.
         error: SpawnError,
     },
+    /// The system refused a signal: this service may not send it.
+    SignalRefused {
+        /// To which process.
+        key: ProcessKey,
+        /// The system's word.
+        reason: String,
+    },
     /// A process is gone, and its group with it.
     Exited {
         /// Which.
