@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use nix::unistd::{Gid, Uid, User, initgroups, setgid, setuid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
+use super::transience::is_transient;
+
 /// Why a backend cannot run as a user.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AccountError {
@@ -33,15 +35,26 @@ pub enum AccountError {
         lacking: String,
     },
     /// The system refused a step.
-    #[error("cannot become user '{name}': {step}: {reason}")]
+    #[error("cannot become user '{name}': {step}: {}", .reason.desc())]
     Refused {
         /// The user.
         name: String,
         /// What was refused.
         step: &'static str,
         /// The system's word.
-        reason: String,
+        reason: nix::Error,
     },
+}
+
+impl AccountError {
+    /// Whether another try may do: who tells about users may be out of reach just now.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Lookup { .. } => true,
+            Self::Refused { reason, .. } => is_transient(&(*reason).into()),
+            Self::Unknown(_) | Self::Forbidden { .. } => false,
+        }
+    }
 }
 
 /// What it takes to run processes as another user: to become it, to take its groups, and to signal them afterwards.
@@ -97,7 +110,7 @@ impl Account {
             move |reason: nix::Error| AccountError::Refused {
                 name: self.name.clone(),
                 step,
-                reason: reason.desc().into(),
+                reason,
             }
         };
         let name = CString::new(self.name.as_str())

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ExitStatus, SHIM_FAILED, SHIM_PREFIX};
+use super::{ExitStatus, SHIM_FAILED, SHIM_NOT_NOW, SHIM_PREFIX};
 use crate::settings::policy::ResourceLimits;
 use crate::settings::quantity::{format_duration, format_size};
 
@@ -33,6 +33,8 @@ const PROCESSES_WORDS: [&str; 3] =
 pub enum ExitCause {
     /// The exec shim could not become the program, and why. No restart mends it.
     NotExecuted(String),
+    /// The exec shim could not become the program just now, and why. Another try may do.
+    NotExecutedNow(String),
     /// A limit of ours ended it: `memory limit 16GiB`.
     Limit(String),
     /// A limit of ours may have ended it, and what speaks for that.
@@ -70,8 +72,8 @@ pub fn exit_cause(
     facts: &ExitFacts,
     output: &[String],
 ) -> Option<ExitCause> {
-    if let Some(why) = not_executed(status, facts, output) {
-        return Some(ExitCause::NotExecuted(why));
+    if let Some(cause) = not_executed(status, facts, output) {
+        return Some(cause);
     }
     if status == ExitStatus::Code(0) {
         return None;
@@ -92,11 +94,13 @@ pub fn exit_cause(
 }
 
 /// The shim's exit code may be the program's, too; its line of output tells them apart.
-fn not_executed(status: ExitStatus, facts: &ExitFacts, output: &[String]) -> Option<String> {
-    let failed =
-        matches!(status, ExitStatus::Code(code) if SHIM_FAILED.map(i32::from).contains(&code));
-    let said = output.last()?.strip_prefix(SHIM_PREFIX)?;
-    (failed && facts.through_shim).then(|| said.to_owned())
+fn not_executed(status: ExitStatus, facts: &ExitFacts, output: &[String]) -> Option<ExitCause> {
+    let ExitStatus::Code(code) = status else { return None };
+    let said = output.last()?.strip_prefix(SHIM_PREFIX).filter(|_| facts.through_shim)?;
+    if SHIM_FAILED.map(i32::from).contains(&code) {
+        return Some(ExitCause::NotExecuted(said.to_owned()));
+    }
+    (code == i32::from(SHIM_NOT_NOW)).then(|| ExitCause::NotExecutedNow(said.to_owned()))
 }
 
 fn near_limit(
@@ -218,6 +222,9 @@ mod tests {
         let said = "symphony exec-shim: cannot execute x: Permission denied";
         let why = Some(ExitCause::NotExecuted("cannot execute x: Permission denied".into()));
         assert_eq!(cause(ExitStatus::Code(126), through, said), why);
+        let now = Some(ExitCause::NotExecutedNow("cannot execute x: Permission denied".into()));
+        assert_eq!(cause(ExitStatus::Code(75), through, said), now);
+        assert_eq!(cause(ExitStatus::Code(3), through, said), None);
         assert_eq!(cause(ExitStatus::Code(126), ExitFacts::default(), said), None);
         assert_eq!(cause(ExitStatus::Code(127), through, "sh: 1: x: not found"), None);
     }
