@@ -16,8 +16,10 @@ use rustix::process::{Resource, Rlimit};
 
 // one line each: no more of the launcher is any business of a helper
 use crate::launcher::SHIM_FAILED;
+use crate::launcher::SHIM_NOT_NOW;
 use crate::launcher::SHIM_PREFIX;
 use crate::launcher::account::{Account, AccountError};
+use crate::launcher::transience::is_transient;
 use crate::limits;
 
 /// As shells do: the program does not exist.
@@ -62,7 +64,8 @@ pub struct ExecShimArgs {
 
 /// Sets everything up and executes the program; comes back only when that failed.
 ///
-/// The exit code is then 127 (no such program) or 126 (anything else), with one line on standard error.
+/// The exit code is then 127 (no such program), 75 (another try may do) or 126 (anything else), with one line on standard
+/// error.
 pub fn run(args: ExecShimArgs) -> ExitCode {
     let failure = become_program(&args);
     // the launcher knows the line by its beginning
@@ -87,13 +90,28 @@ enum ShimError {
     NoProgram,
     #[error("cannot execute {program}: {reason}")]
     Exec { program: String, reason: io::Error },
+    #[error("cannot start {program} now: {reason}")]
+    ExecNow { program: String, reason: io::Error },
 }
 
 impl ShimError {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Exec { reason, .. } if reason.kind() == io::ErrorKind::NotFound => NOT_FOUND,
+            _ if self.is_transient() => SHIM_NOT_NOW,
             _ => NOT_EXECUTABLE,
+        }
+    }
+
+    fn is_transient(&self) -> bool {
+        match self {
+            // made for this very start: where it is gone, the next start has another
+            Self::Cgroup { .. } | Self::ExecNow { .. } => true,
+            Self::ReadyFd { reason, .. }
+            | Self::Limit { reason, .. }
+            | Self::Nice { reason, .. } => is_transient(reason),
+            Self::Account(error) => error.is_transient(),
+            Self::NoProgram | Self::Exec { .. } => false,
         }
     }
 }
@@ -115,7 +133,15 @@ fn become_program(args: &ExecShimArgs) -> ShimError {
     let Some((program, rest)) = args.command.split_first() else { return ShimError::NoProgram };
     // exec() also sets SIGPIPE back to its default, which the Rust runtime ignores
     let reason = Command::new(program).args(rest).envs(variables).exec();
-    ShimError::Exec { program: program.to_string_lossy().into_owned(), reason }
+    not_executed(program.to_string_lossy().into_owned(), reason)
+}
+
+fn not_executed(program: String, reason: io::Error) -> ShimError {
+    if is_transient(&reason) {
+        ShimError::ExecNow { program, reason }
+    } else {
+        ShimError::Exec { program, reason }
+    }
 }
 
 /// The writing end of the readiness pipe arrives as standard input: the one place a fast spawn can put a descriptor.
@@ -228,9 +254,27 @@ mod tests {
 
     #[test]
     fn exit_codes_are_those_of_shells() {
-        let exec =
-            |kind: io::ErrorKind| ShimError::Exec { program: "p".into(), reason: kind.into() };
+        let exec = |kind: io::ErrorKind| not_executed("p".into(), kind.into());
         assert_eq!(exec(io::ErrorKind::NotFound).exit_code(), 127);
         assert_eq!(exec(io::ErrorKind::PermissionDenied).exit_code(), 126);
+    }
+
+    #[test]
+    fn what_may_go_well_at_another_try_has_a_code_of_its_own() {
+        let exec = |errno: rustix::io::Errno| not_executed("p".into(), errno.into()).exit_code();
+        for errno in [rustix::io::Errno::TXTBSY, rustix::io::Errno::AGAIN, rustix::io::Errno::NOMEM]
+        {
+            assert_eq!(exec(errno), SHIM_NOT_NOW, "{errno:?}");
+        }
+        assert_eq!(exec(rustix::io::Errno::NOEXEC), NOT_EXECUTABLE);
+        let gone = rustix::io::Errno::NOENT.into();
+        assert_eq!(
+            ShimError::Cgroup { folder: "/x".into(), reason: gone }.exit_code(),
+            SHIM_NOT_NOW
+        );
+        let lookup = AccountError::Lookup { name: "a".into(), reason: "no answer".into() };
+        assert_eq!(ShimError::Account(lookup).exit_code(), SHIM_NOT_NOW);
+        let unknown = AccountError::Unknown("a".into());
+        assert_eq!(ShimError::Account(unknown).exit_code(), NOT_EXECUTABLE);
     }
 }

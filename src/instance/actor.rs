@@ -333,6 +333,9 @@ impl InstanceActor {
                 let generation = key.generation;
                 self.feed(Event::Sampled { generation, cpu_time, output_bytes }, ctx);
             }
+            Report::SignalRefused { key, reason } => {
+                self.feed(Event::SignalRefused(key.generation, reason), ctx);
+            }
             Report::Output { .. } | Report::Inventory { .. } => {}
         }
     }

@@ -92,6 +92,8 @@ pub struct Machine {
     spawned: bool,
     was_ready: bool,
     stop_cause: Option<StopCause>,
+    /// Why its process could not be signalled.
+    signal_refused: Option<String>,
     /// What the launcher knows of the end that it tells next.
     exit_cause: Option<ExitCause>,
     /// A KILL was asked for before there was a process.
@@ -123,6 +125,7 @@ impl Machine {
             spawned: false,
             was_ready: false,
             stop_cause: None,
+            signal_refused: None,
             exit_cause: None,
             hurry: false,
             health: HealthWatch::default(),
@@ -217,6 +220,9 @@ impl Machine {
                 self.on_spawn_failed(&error, now);
             }
             Event::SpawnCancelled(g) if self.expects_spawn(g) => self.on_spawn_cancelled(now),
+            Event::SignalRefused(g, reason) if g == self.generation && self.spawned => {
+                self.signal_refused = Some(reason);
+            }
             Event::ExitCause(g, cause) if g == self.generation && self.spawned => {
                 self.exit_cause = Some(cause);
             }
@@ -319,6 +325,7 @@ impl Machine {
         self.spawned = false;
         self.was_ready = false;
         self.stop_cause = None;
+        self.signal_refused = None;
         self.hurry = false;
         self.reason = None;
         self.change(State::Starting, cause);

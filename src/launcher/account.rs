@@ -6,7 +6,9 @@ use std::ffi::CString;
 use std::path::PathBuf;
 
 use nix::unistd::{Gid, Uid, User, initgroups, setgid, setuid};
-use rustix::thread::CapabilitySet;
+use rustix::thread::{CapabilitySet, CapabilitySets};
+
+use super::transience::is_transient;
 
 /// Why a backend cannot run as a user.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,25 +24,45 @@ pub enum AccountError {
         /// The system's word.
         reason: String,
     },
-    /// This process is neither root nor that user.
-    #[error("cannot become user '{name}': this process runs as user {own} and may not change it")]
+    /// This process is not that user, and lacks what it takes to become it and to end its processes later.
+    #[error("cannot become user '{name}': this process runs as user {own} without {lacking}")]
     Forbidden {
         /// The user.
         name: String,
         /// The id of this process's user.
         own: u32,
+        /// The capabilities that are not there.
+        lacking: String,
     },
     /// The system refused a step.
-    #[error("cannot become user '{name}': {step}: {reason}")]
+    #[error("cannot become user '{name}': {step}: {}", .reason.desc())]
     Refused {
         /// The user.
         name: String,
         /// What was refused.
         step: &'static str,
         /// The system's word.
-        reason: String,
+        reason: nix::Error,
     },
 }
+
+impl AccountError {
+    /// Whether another try may do: who tells about users may be out of reach just now.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Lookup { .. } => true,
+            Self::Refused { reason, .. } => is_transient(&(*reason).into()),
+            Self::Unknown(_) | Self::Forbidden { .. } => false,
+        }
+    }
+}
+
+/// What it takes to run processes as another user: to become it, to take its groups, and to signal them afterwards.
+const NEEDED: [(CapabilitySet, &str); 3] = [
+    (CapabilitySet::SETUID, "CAP_SETUID"),
+    (CapabilitySet::SETGID, "CAP_SETGID"),
+    (CapabilitySet::KILL, "CAP_KILL"),
+];
 
 /// A user of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +96,8 @@ impl Account {
         [("HOME", home), ("USER", self.name.clone()), ("LOGNAME", self.name.clone())]
     }
 
-    /// Makes this process the user's, with its groups, for good. Does nothing where it is so already.
+    /// Makes this process the user's, with its groups, for good: no way back is left to it, and to nothing that it
+    /// executes. Does nothing where it is so already.
     ///
     /// # Errors
     /// [`AccountError::Forbidden`], [`AccountError::Refused`].
@@ -87,7 +110,7 @@ impl Account {
             move |reason: nix::Error| AccountError::Refused {
                 name: self.name.clone(),
                 step,
-                reason: reason.desc().into(),
+                reason,
             }
         };
         let name = CString::new(self.name.as_str())
@@ -95,7 +118,13 @@ impl Account {
         // in this order: without its user, a process may not change its groups any more
         initgroups(&name, self.gid).map_err(refused("its groups"))?;
         setgid(self.gid).map_err(refused("its group"))?;
-        setuid(self.uid).map_err(refused("its user"))
+        setuid(self.uid).map_err(refused("its user"))?;
+        if self.uid.is_root() {
+            return Ok(());
+        }
+        give_up_capabilities().map_err(|errno| {
+            refused("giving up capabilities")(nix::Error::from_raw(errno.raw_os_error()))
+        })
     }
 
     fn is_ours(&self) -> bool {
@@ -103,15 +132,33 @@ impl Account {
     }
 
     fn may_be_become(&self) -> Result<(), AccountError> {
-        let needed = CapabilitySet::SETUID | CapabilitySet::SETGID;
-        let may =
-            rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(needed));
-        if self.is_ours() || may {
+        if self.is_ours() {
+            return Ok(());
+        }
+        let held = rustix::thread::capabilities(None).map(|sets| sets.effective);
+        let held = held.unwrap_or(CapabilitySet::empty());
+        let lacking: Vec<_> = NEEDED
+            .into_iter()
+            .filter_map(|(capability, name)| (!held.contains(capability)).then_some(name))
+            .collect();
+        if lacking.is_empty() {
             return Ok(());
         }
         let own = Uid::effective().as_raw();
-        Err(AccountError::Forbidden { name: self.name.clone(), own })
+        Err(AccountError::Forbidden { name: self.name.clone(), own, lacking: lacking.join(", ") })
     }
+}
+
+/// A change from root to another user takes the capabilities away, one from any other user does not; ambient ones live on
+/// in the next program. A program of root's that sets its user by itself (`sudo`) could bring them back.
+fn give_up_capabilities() -> rustix::io::Result<()> {
+    let none = CapabilitySet::empty();
+    rustix::thread::set_no_new_privs(true)?;
+    rustix::thread::clear_ambient_capability_set()?;
+    rustix::thread::set_capabilities(
+        None,
+        CapabilitySets { effective: none, permitted: none, inheritable: none },
+    )
 }
 
 /// What keeps backends of this process from running as a user. May block; changes nothing.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ExitStatus, SHIM_FAILED, SHIM_PREFIX};
+use super::{ExitStatus, SHIM_FAILED, SHIM_NOT_NOW, SHIM_PREFIX};
 use crate::settings::policy::ResourceLimits;
 use crate::settings::quantity::{format_duration, format_size};
 
@@ -10,6 +10,8 @@ use crate::settings::quantity::{format_duration, format_size};
 const CPU_LIMIT_REACHED: i32 = 24;
 /// SIGKILL: what a program gets that goes on beyond its limit of CPU time, and for many other reasons.
 const KILLED: i32 = 9;
+/// What a shell that ran a program ends with when that got a KILL.
+const KILLED_BELOW_A_SHELL: i32 = 128 + KILLED;
 /// An address space of this share of its limit is said to be near it.
 const NEAR: f64 = 0.95;
 
@@ -33,6 +35,8 @@ const PROCESSES_WORDS: [&str; 3] =
 pub enum ExitCause {
     /// The exec shim could not become the program, and why. No restart mends it.
     NotExecuted(String),
+    /// The exec shim could not become the program just now, and why. Another try may do.
+    NotExecutedNow(String),
     /// A limit of ours ended it: `memory limit 16GiB`.
     Limit(String),
     /// A limit of ours may have ended it, and what speaks for that.
@@ -70,8 +74,8 @@ pub fn exit_cause(
     facts: &ExitFacts,
     output: &[String],
 ) -> Option<ExitCause> {
-    if let Some(why) = not_executed(status, facts, output) {
-        return Some(ExitCause::NotExecuted(why));
+    if let Some(cause) = not_executed(status, facts, output) {
+        return Some(cause);
     }
     if status == ExitStatus::Code(0) {
         return None;
@@ -79,6 +83,7 @@ pub fn exit_cause(
     let counts = facts.cgroup.unwrap_or_default();
     if let Some(memory) = limits.memory
         && counts.memory_kills > 0
+        && was_killed(status)
     {
         return Some(ExitCause::Limit(format!("memory limit {}", format_size(memory))));
     }
@@ -92,11 +97,22 @@ pub fn exit_cause(
 }
 
 /// The shim's exit code may be the program's, too; its line of output tells them apart.
-fn not_executed(status: ExitStatus, facts: &ExitFacts, output: &[String]) -> Option<String> {
-    let failed =
-        matches!(status, ExitStatus::Code(code) if SHIM_FAILED.map(i32::from).contains(&code));
-    let said = output.last()?.strip_prefix(SHIM_PREFIX)?;
-    (failed && facts.through_shim).then(|| said.to_owned())
+fn not_executed(status: ExitStatus, facts: &ExitFacts, output: &[String]) -> Option<ExitCause> {
+    let ExitStatus::Code(code) = status else { return None };
+    let said = output.last()?.strip_prefix(SHIM_PREFIX).filter(|_| facts.through_shim)?;
+    if SHIM_FAILED.map(i32::from).contains(&code) {
+        return Some(ExitCause::NotExecuted(said.to_owned()));
+    }
+    (code == i32::from(SHIM_NOT_NOW)).then(|| ExitCause::NotExecutedNow(said.to_owned()))
+}
+
+/// One that goes on for hours after a worker of it was killed for memory ends for reasons of its own.
+fn was_killed(status: ExitStatus) -> bool {
+    match status {
+        ExitStatus::Signal { number, .. } => number == KILLED,
+        ExitStatus::Code(code) => code == KILLED_BELOW_A_SHELL,
+        ExitStatus::Unknown => false,
+    }
 }
 
 fn near_limit(
@@ -114,6 +130,12 @@ fn near_limit(
     if let Some(memory) = limits.memory {
         let kind = if counts.holds_memory { "" } else { " (address space)" };
         let limit = format!("memory limit {}{kind}", format_size(memory));
+        if counts.memory_kills > 0 {
+            let killed = counts.memory_kills;
+            return Some(format!(
+                "after the kernel killed {killed} of its processes at its {limit}"
+            ));
+        }
         #[expect(clippy::cast_precision_loss, reason = "a share needs no exact bytes")]
         if !counts.holds_memory && facts.peak_address_space as f64 >= memory as f64 * NEAR {
             return Some(format!("near its {limit}"));
@@ -160,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kill_for_memory_is_named_whoever_of_the_group_it_hit() {
+    fn a_kill_for_memory_is_named_where_it_was_the_end() {
         let killed = counted(CgroupCounts {
             holds_memory: true,
             memory_kills: 1,
@@ -168,7 +190,12 @@ mod tests {
         });
         let limit = Some(ExitCause::Limit("memory limit 64MiB".into()));
         assert_eq!(cause(KILLED, killed, ""), limit);
-        assert_eq!(cause(ExitStatus::Code(1), killed, ""), limit, "its worker was killed");
+        assert_eq!(cause(ExitStatus::Code(137), killed, ""), limit, "told by a shell above it");
+        let near = "after the kernel killed 1 of its processes at its memory limit 64MiB";
+        let near = Some(ExitCause::NearLimit(near.into()));
+        assert_eq!(cause(ExitStatus::Code(1), killed, ""), near, "its worker was, at some time");
+        let crash = ExitStatus::Signal { number: 11, core_dumped: false };
+        assert_eq!(cause(crash, killed, ""), near);
         assert_eq!(cause(ExitStatus::Code(0), killed, ""), None, "it did without");
         let unlimited = ResourceLimits::default();
         assert_eq!(exit_cause(KILLED, &unlimited, &killed, &[]), None, "not by a limit of ours");
@@ -218,6 +245,9 @@ mod tests {
         let said = "symphony exec-shim: cannot execute x: Permission denied";
         let why = Some(ExitCause::NotExecuted("cannot execute x: Permission denied".into()));
         assert_eq!(cause(ExitStatus::Code(126), through, said), why);
+        let now = Some(ExitCause::NotExecutedNow("cannot execute x: Permission denied".into()));
+        assert_eq!(cause(ExitStatus::Code(75), through, said), now);
+        assert_eq!(cause(ExitStatus::Code(3), through, said), None);
         assert_eq!(cause(ExitStatus::Code(126), ExitFacts::default(), said), None);
         assert_eq!(cause(ExitStatus::Code(127), through, "sh: 1: x: not found"), None);
     }

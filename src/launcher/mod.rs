@@ -4,7 +4,8 @@
 //! It knows programs, signals and files; it does not know what a model speaks.
 //!
 //! - [`local`] runs processes of this machine; [`scripted`] is its fake for tests in virtual time
-//! - [`account`] is the user that a backend runs as, [`exit_cause`] says which limit ended a process
+//! - [`account`] is the user that a backend runs as, [`exit_cause`] says which limit ended a process, [`transience`] which
+//!   errors are worth another try
 //! - [`table`] is the actor, [`table_messages`] what it may be asked, [`admission`] which spawn may go out now
 
 pub mod account;
@@ -16,6 +17,7 @@ pub mod table;
 pub mod table_messages;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod transience;
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -63,6 +65,10 @@ pub trait Launcher: Send + Sync {
 /// Exit codes of the exec shim for a program that cannot be executed, as in a shell: anything but a missing one, and a
 /// missing one. No restart mends them.
 pub const SHIM_FAILED: [u8; 2] = [126, 127];
+
+/// Exit code of the exec shim where another try may do (EX_TEMPFAIL of sysexits.h): the program is just being written,
+/// there is no memory or no process left, users cannot be looked up.
+pub const SHIM_NOT_NOW: u8 = 75;
 
 /// What the exec shim's own line of output begins with: a program may end with the same codes.
 pub const SHIM_PREFIX: &str = "symphony exec-shim: ";
@@ -167,6 +173,13 @@ pub enum Report {
         key: ProcessKey,
         /// Why.
         error: SpawnError,
+    },
+    /// The system refused a signal: this service may not send it.
+    SignalRefused {
+        /// To which process.
+        key: ProcessKey,
+        /// The system's word.
+        reason: String,
     },
     /// A process is gone, and its group with it.
     Exited {

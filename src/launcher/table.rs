@@ -239,7 +239,7 @@ impl Handler<Report> for ProcessTable {
                 }
                 self.deliver(&key.instance, report);
             }
-            Report::Sampled { key, .. } => {
+            Report::Sampled { key, .. } | Report::SignalRefused { key, .. } => {
                 let instance = key.instance.clone();
                 self.deliver(&instance, report);
             }

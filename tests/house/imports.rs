@@ -117,9 +117,12 @@ const ROOMS: &[(&str, &[&str])] = &[
             "instance::messages",
             // what the helper between the launcher and a backend says to the launcher
             "launcher::SHIM_FAILED",
+            "launcher::SHIM_NOT_NOW",
             "launcher::SHIM_PREFIX",
             // what that helper becomes
             "launcher::account",
+            // whether it is worth another try
+            "launcher::transience",
             "limits",
             "protocols",
             "settings",

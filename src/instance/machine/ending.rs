@@ -132,22 +132,27 @@ impl Machine {
                 self.launch(Some("restart by hand".into()), now);
             }
             _ => {
-                let fatal = match status {
-                    ExitStatus::Code(code) if self.policies.restart.fatal_codes.contains(&code) => {
-                        Some(format!("exit code {code} is listed as fatal"))
-                    }
-                    _ => match &exit_cause {
-                        Some(ExitCause::NotExecuted(why)) => Some(why.clone()),
-                        _ => None,
-                    },
-                };
-                let limited = matches!(exit_cause, Some(ExitCause::Limit(_)));
-                let clean = cause.is_none() && !limited && self.was_ready && self.is_clean(status);
+                let fatal = self.no_restart_mends(status, exit_cause.as_ref());
+                let failed =
+                    matches!(exit_cause, Some(ExitCause::Limit(_) | ExitCause::NotExecutedNow(_)));
+                let clean = cause.is_none() && !failed && self.was_ready && self.is_clean(status);
                 self.after_end(reason, fatal.as_deref(), clean, now);
             }
         }
         // wakes another thread, so it comes after the news
         self.effects.push(Effect::ForgetProbes(generation));
+    }
+
+    /// Why another start would be in vain. A program that never began has no exit code of its own.
+    fn no_restart_mends(&self, status: ExitStatus, cause: Option<&ExitCause>) -> Option<String> {
+        match (cause, status) {
+            (Some(ExitCause::NotExecuted(why)), _) => Some(why.clone()),
+            (Some(ExitCause::NotExecutedNow(_)), _) => None,
+            (_, ExitStatus::Code(code)) if self.policies.restart.fatal_codes.contains(&code) => {
+                Some(format!("exit code {code} is listed as fatal"))
+            }
+            _ => None,
+        }
     }
 
     fn is_clean(&self, status: ExitStatus) -> bool {
@@ -259,7 +264,7 @@ fn in_words(status: ExitStatus, cause: Option<&ExitCause>, was_ready: bool) -> S
         }
         (Some(ExitCause::Limit(limit)), _) => format!("{limit} ({status}{before_ready})"),
         (Some(ExitCause::NearLimit(what)), _) => format!("{status}{before_ready}, {what}"),
-        (Some(ExitCause::NotExecuted(why)), _) => why.clone(),
+        (Some(ExitCause::NotExecuted(why) | ExitCause::NotExecutedNow(why)), _) => why.clone(),
         (None, _) => format!("{status}{before_ready}"),
     }
 }
@@ -334,6 +339,23 @@ mod tests {
             end_of_first(RestartPolicy::default(), false, ExitStatus::Code(126), cause);
         assert_eq!(reason, "cannot execute x: Permission denied");
         assert_eq!(state, State::Parked);
+    }
+
+    #[test]
+    fn a_program_that_could_not_begin_just_now_is_tried_again() {
+        let cause = ExitCause::NotExecutedNow("cannot start x now: Text file busy".into());
+        let listed = RestartPolicy {
+            class: RestartClass::Transient,
+            fatal_codes: vec![75],
+            clean_codes: vec![75],
+            ..RestartPolicy::default()
+        };
+        for ready in [false, true] {
+            let (reason, state) =
+                end_of_first(listed.clone(), ready, ExitStatus::Code(75), cause.clone());
+            assert_eq!(reason, "cannot start x now: Text file busy");
+            assert_eq!(state, State::Starting, "the code is none of the program's");
+        }
     }
 
     #[test]

@@ -51,6 +51,8 @@ pub enum Event {
     SpawnFailed(Generation, SpawnError),
     /// A spawn that still waited was taken back.
     SpawnCancelled(Generation),
+    /// The system does not let this service signal the process.
+    SignalRefused(Generation, String),
     /// Why the process is gone; comes right before that.
     ExitCause(Generation, ExitCause),
     /// The process is gone.

@@ -344,6 +344,18 @@ fn stops_unkillable() {
 }
 
 #[test]
+fn a_refused_signal_is_not_blamed_on_the_kernel() {
+    let mut bench = loaded();
+    bench.feed(Event::Stop);
+    let refused = "Operation not permitted".to_owned();
+    bench.feed(Event::SignalRefused(Generation(1), refused));
+    bench.pass(secs(15));
+    assert_eq!(bench.state(), State::Unkillable);
+    let told = bench.machine.reason().unwrap_or_default();
+    assert_eq!(told, "the service may not end the process: Operation not permitted");
+}
+
+#[test]
 fn kill_from_backoff() {
     let mut bench = loaded();
     bench.exits(KILLED);

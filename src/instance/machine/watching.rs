@@ -151,7 +151,10 @@ impl Machine {
             Timer::Forgive => self.book.forgive(),
             Timer::StopGrace => self.kill(now),
             Timer::KillGrace => {
-                let why = "KILL was not carried out: the kernel holds the process".to_owned();
+                let why = match &self.signal_refused {
+                    Some(refused) => format!("the service may not end the process: {refused}"),
+                    None => "KILL was not carried out: the kernel holds the process".to_owned(),
+                };
                 self.reason = Some(why.clone());
                 self.change(State::Unkillable, Some(why));
             }

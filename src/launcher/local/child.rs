@@ -48,26 +48,31 @@ pub(super) struct Child {
 
 impl Child {
     /// Sends a signal to its group.
-    pub(super) fn signal(&self, signal: GroupSignal) {
+    ///
+    /// # Errors
+    /// When this process may not signal any of its members.
+    pub(super) fn signal(&self, signal: GroupSignal) -> io::Result<()> {
         match signal {
             GroupSignal::Kill => self.send(Signal::KILL),
             GroupSignal::Stop(stop) => {
-                self.send(number_of(stop));
+                let sent = self.send(number_of(stop));
                 // a stopped process would not see the signal before
-                self.send(Signal::CONT);
+                sent.and(self.send(Signal::CONT))
             }
         }
     }
 
     /// Its members may all be gone already: no error.
-    fn send(&self, signal: Signal) {
-        if let Err(errno) = kill_process_group(self.pid, signal)
-            && errno != rustix::io::Errno::SRCH
-        {
-            tracing::warn!(
-                target: "symphony-mgmt", instance = %self.key.instance, generation = %self.key.generation,
-                pid = self.identity.pid, ?signal, error = %errno, "cannot signal a process group"
-            );
+    fn send(&self, signal: Signal) -> io::Result<()> {
+        match kill_process_group(self.pid, signal) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(errno) => {
+                tracing::warn!(
+                    target: "symphony-mgmt", instance = %self.key.instance, generation = %self.key.generation,
+                    pid = self.identity.pid, ?signal, error = %errno, "cannot signal a process group"
+                );
+                Err(errno.into())
+            }
         }
     }
 
@@ -79,7 +84,8 @@ impl Child {
         ) {
             Ok(status) => {
                 let status = exit_status(&status?);
-                self.send(Signal::KILL);
+                // a refusal was written down, and its leader is gone all the same
+                let _ = self.send(Signal::KILL);
                 Some(status)
             }
             // somebody else reaped it (a foreign waitpid(-1)): nobody can tell how it ended, and its group id is no longer ours
@@ -94,7 +100,8 @@ impl Child {
 
     /// Kills its group and waits for its end: for a child that cannot be watched.
     pub(super) fn kill_and_wait(&self) {
-        self.send(Signal::KILL);
+        // it was started just now, as this very user
+        let _ = self.send(Signal::KILL);
         self.collect(WaitIdOptions::empty());
     }
 

@@ -1,29 +1,9 @@
-//! Which failed starts are worth another try.
+//! The error of a failed start: worth another try or not.
 
 use std::io;
 
-use rustix::io::Errno;
-
 use crate::launcher::SpawnError;
-
-/// What the machine may have again in a moment. All else (nothing of that name, no permission, no executable format)
-/// stays as it is until somebody mends it.
-const TRANSIENT: [Errno; 13] = [
-    Errno::AGAIN,
-    Errno::NOMEM,
-    Errno::MFILE,
-    Errno::NFILE,
-    Errno::INTR,
-    Errno::BUSY,
-    Errno::NOSPC,
-    Errno::DQUOT,
-    Errno::IO,
-    Errno::STALE,
-    Errno::TIMEDOUT,
-    // the program is just being written, by an installer for example
-    Errno::TXTBSY,
-    Errno::NOBUFS,
-];
+use crate::launcher::transience::is_transient;
 
 /// The error of a start of `program`; `stage` says what was being done, if not the start itself.
 pub(super) fn spawn_error(program: &str, stage: Option<&str>, error: &io::Error) -> SpawnError {
@@ -39,13 +19,10 @@ pub(super) fn spawn_error(program: &str, stage: Option<&str>, error: &io::Error)
     }
 }
 
-fn is_transient(error: &io::Error) -> bool {
-    Errno::from_io_error(error).is_some_and(|errno| TRANSIENT.contains(&errno))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::io::Errno;
 
     fn of(errno: Errno) -> SpawnError {
         spawn_error("prog", None, &errno.into())

@@ -244,8 +244,11 @@ impl Spawner {
             }
             Order::Spawn(order) => self.spawn(*order),
             Order::Signal(key, signal) => {
-                if let Some(child) = self.child(&key) {
-                    child.signal(signal);
+                if let Some(child) = self.child(&key)
+                    && let Err(error) = child.signal(signal)
+                {
+                    let reason = error.to_string();
+                    self.reporter.report(Report::SignalRefused { key, reason });
                 }
             }
             Order::Sample(key) => {
@@ -386,7 +389,8 @@ impl Spawner {
     /// Kills everything and waits for it; answers how many were not gone in time.
     fn end(&mut self, events: &mut Events, limit: Duration) -> usize {
         for child in self.children.values() {
-            child.signal(GroupSignal::Kill);
+            // who cannot be killed is counted among those that are left
+            let _ = child.signal(GroupSignal::Kill);
         }
         let deadline = self.clock.now() + limit;
         loop {

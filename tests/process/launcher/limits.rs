@@ -1,6 +1,7 @@
 //! Limits of a backend on real processes: that they hold, and that the one that ended a process is named.
 
 use std::io::Write;
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use symphony::launcher::exit_cause::ExitCause;
@@ -158,7 +159,7 @@ fn user_is_changed() {
     let (status, output) = bench.run(order);
     assert_eq!(status, ExitStatus::Code(0), "{output:?}");
     let of = |args: &[&str]| {
-        let told = std::process::Command::new("id").args(args).arg(&user).output().unwrap();
+        let told = Command::new("id").args(args).arg(&user).output().unwrap();
         String::from_utf8(told.stdout).unwrap().trim().to_owned()
     };
     assert_eq!(output[..3], [of(&["-un"]), of(&["-gn"]), of(&["-Gn"])]);
@@ -167,6 +168,55 @@ fn user_is_changed() {
     assert_ne!(told.next(), std::env::var("HOME").ok().as_deref());
     let effective = output.iter().find(|line| line.starts_with("CapEff")).unwrap();
     assert!(effective.ends_with("0000000000000000"), "{effective}");
+}
+
+/// A user without a name that is neither root nor [`nobody`].
+const STRANGER: &str = "12345";
+
+/// The exec shim, started to become nobody by a process that is not root and has these capabilities, also over an exec;
+/// `None` where such a process cannot be had: then the test is named on stderr as left out.
+fn shim_of_a_stranger(test: &str, capabilities: &str, command: &[&str]) -> Option<Output> {
+    let user = nobody(test)?;
+    let run = |line: &[&str]| {
+        let ambient = ["--inh-caps", capabilities, "--ambient-caps", capabilities];
+        let own = ["--reuid", STRANGER, "--regid", STRANGER, "--clear-groups"];
+        Command::new("setpriv").args(own).args(ambient).args(line).output().ok()
+    };
+    let symphony = env!("CARGO_BIN_EXE_symphony");
+    if run(&[symphony, "--version"]).is_none_or(|tried| !tried.status.success()) {
+        let told = format!("left out: {test} (no setpriv, or the program is out of its reach)\n");
+        let _ = std::io::stderr().write_all(told.as_bytes());
+        return None;
+    }
+    let shim = [symphony, "exec-shim", "--user", &user, "--"];
+    Some(run(&[&shim, command].concat()).unwrap())
+}
+
+#[test]
+fn another_user_gets_none_of_the_services_capabilities() {
+    let test = "another_user_gets_none_of_the_services_capabilities";
+    let all = "+setuid,+setgid,+kill,+net_admin";
+    let Some(output) = shim_of_a_stranger(test, all, &["cat", "/proc/self/status"]) else { return };
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let of = |name: &str| {
+        let line = told.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap().split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    for set in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
+        assert_eq!(of(set), ["0000000000000000"], "{set}");
+    }
+    assert_eq!(of("NoNewPrivs:"), ["1"]);
+    assert!(!of("Uid:").contains(&STRANGER.to_owned()));
+}
+
+#[test]
+fn a_user_whose_processes_could_not_be_ended_is_refused() {
+    let test = "a_user_whose_processes_could_not_be_ended_is_refused";
+    let Some(output) = shim_of_a_stranger(test, "+setuid,+setgid", &["true"]) else { return };
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(126), "{told}");
+    assert!(told.contains("runs as user 12345") && told.contains("CAP_KILL"), "{told}");
 }
 
 #[test]

@@ -106,6 +106,24 @@ fn execv_fail_behind_the_shim() {
 }
 
 #[test]
+fn a_program_that_is_being_written_is_transient_behind_the_shim() {
+    let bench = Bench::new();
+    let program = bench.folder.path().join("program");
+    std::fs::copy("/bin/true", &program).unwrap();
+    let order = || {
+        let mut order = bench.order("a", program.to_str().unwrap(), &[]);
+        order.limits.open_files = Some(64);
+        order
+    };
+    let writer = std::fs::File::options().append(true).open(&program).unwrap();
+    let cause = bench.run_to_its_cause(order());
+    let Some(ExitCause::NotExecutedNow(why)) = cause else { panic!("{cause:?}") };
+    assert!(why.starts_with("cannot start /") && why.contains("now: Text file busy"), "{why}");
+    drop(writer);
+    assert_eq!(bench.run(order()).0, ExitStatus::Code(0));
+}
+
+#[test]
 fn cwd_fail() {
     let bench = Bench::new();
     let mut order = bench.order("a", "true", &[]);
