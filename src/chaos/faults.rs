@@ -13,7 +13,7 @@ use super::hold::{self, Holds, Over};
 use super::invariants::logs::LogLimits;
 use super::plan::{Fault, FaultKind, Garbage, Part};
 use super::processes::Backend;
-use super::service::{Facts, Model, Service};
+use super::service::{Facts, Model, ModelLog, Service};
 use super::tally::Hit;
 use crate::cli::client::ClientError;
 use crate::limits;
@@ -140,8 +140,9 @@ impl Faults {
         backend: &Backend,
         targets: &Targets<'_>,
     ) -> Result<LogToCheck, String> {
-        let bounds = targets.facts.logs.get(model).copied();
-        let bounds = bounds.ok_or("the service does not tell what logs may hold")?;
+        let log = targets.facts.logs.get(model).cloned();
+        let ModelLog { file: path, bounds } =
+            log.ok_or("the service does not tell where it logs")?;
         let bytes = match fault.kind {
             FaultKind::LogQuota => bounds.quota().saturating_add(bounds.max_bytes),
             _ => fault.amount.unwrap_or(0),
@@ -152,7 +153,7 @@ impl Faults {
                 limits::CHAOS_LOG_BYTES
             ));
         }
-        let (mut file, path) = backend.output().map_err(|error| error.to_string())?;
+        let mut file = backend.open_log(&path).map_err(|error| error.to_string())?;
         let lines = fault.lines.unwrap_or(true);
         self.holds.hold(limits::CHAOS_FREEZE, move |over| {
             // a full disk ends the flood, as it does that of a backend
