@@ -13,7 +13,7 @@ use crate::ids::InstanceId;
 use crate::instance::state::State;
 use crate::registry::messages::{InstanceView, LastExit, RegistryView};
 use crate::settings::model::{BackendSpec, ModelSpec};
-use crate::settings::policy::GiveUp;
+use crate::settings::policy::{GiveUp, RestartClass};
 
 /// A model as `status` and `list-models` show it; keys of both earlier services.
 #[derive(Serialize)]
@@ -195,6 +195,7 @@ struct SupportedModel<'a> {
 /// How often a model is restarted before it is given up.
 #[derive(Serialize)]
 struct RestartData {
+    class: RestartClass,
     max_consecutive_failures: u32,
     reset_after_ms: u64,
     window_max: u32,
@@ -216,6 +217,7 @@ impl RestartData {
         let ms = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         let policy = &backend.restart;
         Self {
+            class: policy.class,
             max_consecutive_failures: policy.max_consecutive_failures,
             reset_after_ms: ms(policy.reset_after),
             window_max: policy.window_max,

@@ -169,7 +169,7 @@ fn list_models_tells_what_each_may_use_up() {
     let row = &list["supported_models"][0];
     assert_eq!(
         row["restart"],
-        json!({"max_consecutive_failures": 5, "reset_after_ms": 10_000, "window_max": 20,
+        json!({"class": "permanent", "max_consecutive_failures": 5, "reset_after_ms": 10_000, "window_max": 20,
                "window_period_ms": 1_800_000, "on_give_up": "park"})
     );
     let file = format!("/logs/{}.log", crate::ids::InstanceId::of_model(&limited));
