@@ -11,7 +11,7 @@ use super::invariants::whole::ModelNow;
 use super::invariants::windows::{ActorWindow, WindowLimits};
 use super::invariants::{Violation, logs};
 use super::load::Note;
-use super::plan::{Fault, Part, ROOT_PANICS};
+use super::plan::{Fault, ROOT_PANICS};
 use super::processes::{self, Backend};
 use super::service::{Facts, Model, Service};
 use super::tally::{Hit, Tally};
@@ -111,12 +111,14 @@ impl Watch {
     /// A fault was done at this time.
     pub fn struck(&mut self, fault: &Fault, done: Done, at: f64) {
         let (kind, Done { hit, ends, log }) = (fault.kind, done);
-        if fault.part.is_some_and(Part::is_below_root) {
-            self.root_failed(at);
+        if let Some(part) = fault.part {
+            self.answers.made_to_panic(part, at);
+            if part.is_below_root() {
+                self.root_failed(at);
+            }
         }
         if let Hit::Part(name) = &hit {
             self.crashes.asked(name, at);
-            self.answers.disrupted(at);
         }
         if let (Hit::Model(model), Some(backend)) = (&hit, ends) {
             self.ended.insert(model.clone(), backend);
