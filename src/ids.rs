@@ -124,6 +124,11 @@ impl InstanceId {
         Self(format!("{readable}-{digest:08x}").trim_start_matches('-').into())
     }
 
+    /// The name of the file that its output goes to.
+    pub fn log_name(&self) -> String {
+        format!("{self}.log")
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -13,7 +13,7 @@ use super::hold::{self, Holds, Over};
 use super::invariants::logs::LogLimits;
 use super::plan::{Fault, FaultKind, Garbage, Part};
 use super::processes::Backend;
-use super::service::{Facts, Model, Service};
+use super::service::{Facts, Model, ModelLog, Service};
 use super::tally::Hit;
 use crate::cli::client::ClientError;
 use crate::limits;
@@ -45,6 +45,8 @@ pub struct Targets<'a> {
 pub struct Done {
     /// Whom it hit.
     pub hit: Hit,
+    /// The process that has to end by it.
+    pub ends: Option<Backend>,
     /// Log files to be looked at later.
     pub log: Option<LogToCheck>,
 }
@@ -76,7 +78,7 @@ impl Faults {
         service: &mut Service,
     ) -> Result<Done, String> {
         let name = fault.target.and_then(|index| targets.names.get(index));
-        let mut log = None;
+        let (mut log, mut ends) = (None, None);
         let hit = match (fault.kind, name) {
             (FaultKind::Garbage, _) => {
                 let shape = fault.garbage.unwrap_or(Garbage::Random);
@@ -90,8 +92,8 @@ impl Faults {
             (kind, Some(name)) => {
                 let backend = backend(name, targets)?;
                 match kind {
-                    FaultKind::Kill => strike(&backend, Signal::KILL)?,
-                    FaultKind::Stop => strike(&backend, Signal::TERM)?,
+                    FaultKind::Kill => ends = Some(strike(backend, Signal::KILL)?),
+                    FaultKind::Stop => ends = Some(strike(backend, Signal::TERM)?),
                     FaultKind::Freeze => {
                         self.holds
                             .hold(limits::CHAOS_FREEZE, move |over| hold::freeze(&backend, over))?;
@@ -109,7 +111,7 @@ impl Faults {
             }
             (_, None) => return Err("there is no model to hit".to_owned()),
         };
-        Ok(Done { hit, log })
+        Ok(Done { hit, ends, log })
     }
 
     fn drop_clients(
@@ -140,8 +142,9 @@ impl Faults {
         backend: &Backend,
         targets: &Targets<'_>,
     ) -> Result<LogToCheck, String> {
-        let bounds = targets.facts.logs.get(model).copied();
-        let bounds = bounds.ok_or("the service does not tell what logs may hold")?;
+        let log = targets.facts.logs.get(model).cloned();
+        let ModelLog { file: path, bounds } =
+            log.ok_or("the service does not tell where it logs")?;
         let bytes = match fault.kind {
             FaultKind::LogQuota => bounds.quota().saturating_add(bounds.max_bytes),
             _ => fault.amount.unwrap_or(0),
@@ -152,7 +155,7 @@ impl Faults {
                 limits::CHAOS_LOG_BYTES
             ));
         }
-        let (mut file, path) = backend.output().map_err(|error| error.to_string())?;
+        let mut file = backend.open_log(&path).map_err(|error| error.to_string())?;
         let lines = fault.lines.unwrap_or(true);
         self.holds.hold(limits::CHAOS_FREEZE, move |over| {
             // a full disk ends the flood, as it does that of a backend
@@ -169,8 +172,12 @@ fn backend(name: &str, targets: &Targets<'_>) -> Result<Backend, String> {
     Backend::find(pid, &model.endpoint).map_err(|_| "its process has just been replaced".to_owned())
 }
 
-fn strike(backend: &Backend, signal: Signal) -> Result<(), String> {
-    backend.signal(signal).map_err(|_| "its process has just ended".to_owned())
+/// One that has ended already, and was not reaped yet, takes any signal: its end is not the work of this one.
+fn strike(backend: Backend, signal: Signal) -> Result<Backend, String> {
+    if backend.has_ended() || backend.signal(signal).is_err() {
+        return Err("its process has just ended".to_owned());
+    }
+    Ok(backend)
 }
 
 fn write_flood(file: &mut impl Write, bytes: u64, lines: bool, over: &Over) -> io::Result<()> {

@@ -1,12 +1,14 @@
 //! Processes as `/proc` shows them, and signals to backends, each by a descriptor of exactly that process.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::invariants::growth::Usage;
@@ -50,18 +52,25 @@ impl Backend {
         matches!(poll(&mut watched, Some(&now)), Ok(1..))
     }
 
-    /// The file that its output goes to, and where that lies.
+    /// Opens the log of its model for appending, if its output goes there. Nothing else is ever opened: a backend may
+    /// write to a file that somebody keeps.
     ///
     /// # Errors
-    /// When it is no plain file, or cannot be opened.
-    pub fn output(&self) -> io::Result<(File, PathBuf)> {
-        let link = format!("/proc/{}/fd/1", self.pid);
-        if !fs::metadata(&link)?.is_file() {
-            return Err(io::Error::other("its output is no plain file"));
+    /// Why it is left alone: its output goes elsewhere, or it has ended.
+    pub fn open_log(&self, path: &Path) -> io::Result<File> {
+        let (append, no_link) =
+            (OFlags::WRONLY | OFlags::APPEND, OFlags::NOFOLLOW | OFlags::NONBLOCK);
+        let file = File::from(open(path, append | no_link | OFlags::CLOEXEC, Mode::empty())?);
+        let log = file.metadata()?;
+        let output = fs::metadata(format!("/proc/{}/fd/1", self.pid))?;
+        if !log.is_file() || (log.dev(), log.ino()) != (output.dev(), output.ino()) {
+            return Err(io::Error::other("its output does not go to the log of the service"));
         }
-        let path = fs::read_link(&link)?;
-        let file = OpenOptions::new().append(true).open(&link)?;
-        Ok((file, path))
+        // looked at last: while it lives, its number is nobody else's
+        if self.has_ended() {
+            return Err(io::Error::other("its process has just ended"));
+        }
+        Ok(file)
     }
 }
 
@@ -176,8 +185,12 @@ pub(super) mod testing {
         }
 
         pub fn serving(endpoint: &str) -> Self {
+            Self::writing_to(Stdio::null(), endpoint)
+        }
+
+        pub fn writing_to(output: impl Into<Stdio>, endpoint: &str) -> Self {
             let mut command = Command::new("sleep");
-            command.arg("600").process_group(0).stdin(Stdio::null()).stdout(Stdio::null());
+            command.arg("600").process_group(0).stdin(Stdio::null()).stdout(output);
             command.env("SYMPHONY_ENDPOINT", endpoint).env("SYMPHONY_INSTANCE_ID", "a-1");
             let child = command.spawn().expect("started");
             let sleeper = Self { child, endpoint: endpoint.to_owned() };
@@ -223,6 +236,34 @@ pub(super) mod testing {
         sleeper.child.wait().expect("reaped");
         assert!(backend.has_ended());
         assert!(backend.signal(Signal::KILL).is_err(), "nobody else can be hit by it");
+    }
+
+    #[test]
+    fn only_the_log_that_its_output_goes_to_is_opened() {
+        let folder = tempfile::tempdir().expect("folder");
+        let log = folder.path().join("a.log");
+        let results = folder.path().join("results.txt");
+        let link = folder.path().join("link.log");
+        for path in [&log, &results] {
+            fs::write(path, "first\n").expect("written");
+        }
+        std::os::unix::fs::symlink(&log, &link).expect("linked");
+        let writer = |path| File::options().append(true).open(path).expect("opened");
+        let mut honest = Sleeper::writing_to(writer(&log), "ipc:///tmp/honest");
+        let redirected = Sleeper::writing_to(writer(&results), "ipc:///tmp/redirected");
+
+        let backend = honest.backend();
+        backend.open_log(&log).expect("its own");
+        backend.open_log(&link).expect_err("no link is followed");
+        backend.open_log(&results).expect_err("it writes elsewhere");
+        let error = redirected.backend().open_log(&log).expect_err("it writes elsewhere");
+        assert_eq!(error.to_string(), "its output does not go to the log of the service");
+        Sleeper::start().backend().open_log(&log).expect_err("it writes nowhere");
+
+        honest.child.kill().expect("killed");
+        until(|| backend.has_ended());
+        backend.open_log(&log).expect_err("it has ended");
+        honest.child.wait().expect("reaped");
     }
 
     #[test]

@@ -243,7 +243,7 @@ impl Run<'_> {
         };
         let at = Clock::wall_seconds();
         match faults.carry_out(&fault, &targets, &mut self.service) {
-            Ok(done) => self.watch.struck(&fault, done.hit, at, done.log),
+            Ok(done) => self.watch.struck(&fault, done, at),
             Err(why) => self.watch.tally.left_out(fault.kind, &why),
         }
         self.plan.push(fault);
@@ -256,9 +256,9 @@ impl Run<'_> {
             self.watch.turn(&mut self.service, load.notes());
             let Ok(models) = self.service.models() else { continue };
             self.watch.models = super::watch::by_name(models);
-            let states = self.watch.states();
+            let models = self.watch.models_now();
             let faults = match self.service.tree() {
-                Ok(tree) => whole::faults(&self.actors, &tree, &states),
+                Ok(tree) => whole::faults(&self.actors, &tree, &models),
                 Err(error) => vec![format!("the tree cannot be seen: {error}")],
             };
             if faults.is_empty() && !self.watch.waits_for_logs() {

@@ -1,6 +1,7 @@
 //! The service as it is seen from its management socket.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -34,8 +35,18 @@ pub struct Facts {
     pub chaos_allowed: bool,
     /// Restart limits by model; none from a service that does not tell.
     pub restart: BTreeMap<String, ModelLimits>,
-    /// Quotas of logs by model.
-    pub logs: BTreeMap<String, LogLimits>,
+    /// Log files by model; none from a service that does not tell them.
+    pub logs: BTreeMap<String, ModelLog>,
+}
+
+/// The log of a model.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ModelLog {
+    /// The current file.
+    pub file: PathBuf,
+    /// What may be kept.
+    #[serde(flatten)]
+    pub bounds: LogLimits,
 }
 
 /// A loaded model.
@@ -85,7 +96,7 @@ struct Supported {
     #[serde(default)]
     restart: Option<ModelLimits>,
     #[serde(default)]
-    log: Option<LogLimits>,
+    log: Option<Value>,
 }
 
 impl Service {
@@ -166,7 +177,9 @@ impl Service {
         };
         for model in listed.supported_models {
             facts.restart.extend(model.restart.map(|restart| (model.name.clone(), restart)));
-            facts.logs.extend(model.log.map(|log| (model.name, log)));
+            // a service of an older version tells no file: its logs are left alone
+            let log = model.log.and_then(|log| serde_json::from_value(log).ok());
+            facts.logs.extend(log.map(|log| (model.name, log)));
         }
         Ok(facts)
     }

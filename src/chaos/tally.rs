@@ -132,6 +132,22 @@ impl Tally {
         }
     }
 
+    /// Events were lost: those about the faults that are open may have been among them.
+    pub fn forget(&mut self) {
+        self.open.clear();
+    }
+
+    /// Models whose process was to end by a fault, and of which no event told so far that it did.
+    pub fn unnoticed(&self) -> BTreeMap<&str, FaultKind> {
+        let ends = |kind| matches!(kind, FaultKind::Kill | FaultKind::Stop);
+        let open = self.open.iter().filter(|open| !open.detected && ends(open.kind));
+        open.filter_map(|open| match &open.hit {
+            Hit::Model(model) => Some((model.as_str(), open.kind)),
+            _ => None,
+        })
+        .collect()
+    }
+
     /// The lines of the report.
     pub fn rows(&self) -> Vec<FaultRow> {
         let line = |(kind, row): (&FaultKind, &Row)| FaultRow {
@@ -195,6 +211,24 @@ mod tests {
             (FaultKind::Kill, Some(1))
         );
         assert_eq!((rows[1].fault, rows[1].detected_ms), (FaultKind::Freeze, None));
+    }
+
+    #[test]
+    fn a_kill_is_unnoticed_until_an_event_tells_of_it() {
+        let mut tally = Tally::default();
+        for kind in [FaultKind::Freeze, FaultKind::Slow] {
+            tally.struck(kind, model(), 1000.0);
+            assert!(tally.unnoticed().is_empty(), "{kind} need not end it");
+        }
+        tally.struck(FaultKind::Kill, model(), 1001.0);
+        tally.see(&event(1, 0.9, "exited", 1));
+        assert_eq!(tally.unnoticed(), [("a", FaultKind::Kill)].into(), "that was before it");
+        tally.see(&event(2, 1.1, "exited", 2));
+        assert!(tally.unnoticed().is_empty());
+        tally.struck(FaultKind::Stop, model(), 1002.0);
+        assert_eq!(tally.unnoticed(), [("a", FaultKind::Stop)].into());
+        tally.forget();
+        assert!(tally.unnoticed().is_empty(), "what was lost accuses nobody");
     }
 
     #[test]

@@ -2,16 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::faults::{LogToCheck, log_bytes};
+use super::faults::{Done, LogToCheck, log_bytes};
 use super::history::{Event, Histories};
 use super::invariants::answers::AnsweredOnce;
 use super::invariants::crashes::OnlyAskedCrashes;
 use super::invariants::generations::{self, OneGeneration};
+use super::invariants::whole::ModelNow;
 use super::invariants::windows::{ActorWindow, WindowLimits};
 use super::invariants::{Violation, logs};
 use super::load::Note;
-use super::plan::{Fault, Part, ROOT_PANICS};
-use super::processes;
+use super::plan::{Fault, ROOT_PANICS};
+use super::processes::{self, Backend};
 use super::service::{Facts, Model, Service};
 use super::tally::{Hit, Tally};
 use crate::cli::client::ClientError;
@@ -40,6 +41,12 @@ pub struct Watch {
     root_failures: VecDeque<f64>,
     logs: Vec<(Moment, LogToCheck)>,
     next_look: Moment,
+    /// Models that may be stopped at the end.
+    may_be_stopped: BTreeSet<String>,
+    /// Models whose processes can be seen.
+    seen: BTreeSet<String>,
+    /// The process of each model that was last to end by a fault.
+    ended: BTreeMap<String, Backend>,
 }
 
 impl Watch {
@@ -68,6 +75,9 @@ impl Watch {
             root_failures: VecDeque::new(),
             logs: Vec::new(),
             next_look: clock.now(),
+            may_be_stopped: BTreeSet::new(),
+            seen: BTreeSet::new(),
+            ended: BTreeMap::new(),
         };
         let page = service.events(0)?;
         for event in &page.events {
@@ -83,6 +93,12 @@ impl Watch {
         }
         watch.since = page.next;
         watch.models = by_name(service.models()?);
+        let may_be_stopped = |model: &&Model| {
+            let class = facts.restart.get(&model.name).and_then(|limits| limits.class.as_deref());
+            model.state == "stopped" || class != Some("permanent")
+        };
+        let names = watch.models.values().filter(may_be_stopped).map(|model| model.name.clone());
+        watch.may_be_stopped = names.collect();
         Ok(watch)
     }
 
@@ -93,14 +109,19 @@ impl Watch {
     }
 
     /// A fault was done at this time.
-    pub fn struck(&mut self, fault: &Fault, hit: Hit, at: f64, log: Option<LogToCheck>) {
-        let kind = fault.kind;
-        if fault.part.is_some_and(Part::is_below_root) {
-            self.root_failed(at);
+    pub fn struck(&mut self, fault: &Fault, done: Done, at: f64) {
+        let (kind, Done { hit, ends, log }) = (fault.kind, done);
+        if let Some(part) = fault.part {
+            self.answers.made_to_panic(part, at);
+            if part.is_below_root() {
+                self.root_failed(at);
+            }
         }
         if let Hit::Part(name) = &hit {
             self.crashes.asked(name, at);
-            self.answers.disrupted(at);
+        }
+        if let (Hit::Model(model), Some(backend)) = (&hit, ends) {
+            self.ended.insert(model.clone(), backend);
         }
         self.tally.struck(kind, hit, at);
         if let Some(log) = log {
@@ -154,6 +175,7 @@ impl Watch {
             self.events_missed += page.missed;
             self.generations.forget();
             self.windows.forget();
+            self.tally.forget();
         }
         self.since = page.next;
         for event in &page.events {
@@ -187,18 +209,47 @@ impl Watch {
         if let Ok(models) = service.models_now() {
             self.models = by_name(models);
         }
-        let leaders = processes::leaders(self.models.values().map(|model| &*model.endpoint));
-        let found: Vec<_> = self
-            .models
-            .values()
-            .filter_map(|model| {
-                let pids = leaders.get(&*model.endpoint)?;
-                generations::leaders(&model.name, pids, &self.histories)
-            })
-            .collect();
-        for violation in found {
+        let leaders = self.leaders();
+        let judged = leaders
+            .iter()
+            .filter_map(|(model, pids)| generations::leaders(model, pids, &self.histories));
+        for violation in judged.collect::<Vec<_>>() {
             self.broken(violation);
         }
+    }
+
+    /// The processes that lead the models now.
+    fn leaders(&mut self) -> BTreeMap<String, Vec<u32>> {
+        let mut found = processes::leaders(self.models.values().map(|model| &*model.endpoint));
+        let of_model = |model: &Model| {
+            (model.name.clone(), found.remove(&*model.endpoint).unwrap_or_default())
+        };
+        let leaders: BTreeMap<_, _> = self.models.values().map(of_model).collect();
+        let seen = leaders.iter().filter(|(_, pids)| !pids.is_empty());
+        self.seen.extend(seen.map(|(model, _)| model.clone()));
+        leaders
+    }
+
+    /// How each model stands when all should be over.
+    pub fn models_now(&mut self) -> Vec<ModelNow> {
+        let leaders = self.leaders();
+        let unnoticed = self.tally.unnoticed();
+        let now = |model: &Model| ModelNow {
+            name: model.name.clone(),
+            state: model.state.clone(),
+            // those of another user, or with an environment of their own, are not known to be backends
+            leaders: self
+                .seen
+                .contains(&model.name)
+                .then(|| leaders.get(&model.name).map_or(0, Vec::len)),
+            may_be_stopped: self.may_be_stopped.contains(&model.name),
+            // one that takes TERM for no order lives on, and there is nothing to notice
+            unnoticed: unnoticed
+                .get(&*model.name)
+                .copied()
+                .filter(|_| self.ended.get(&model.name).is_some_and(Backend::has_ended)),
+        };
+        self.models.values().map(now).collect()
     }
 
     fn check_logs(&mut self) {

@@ -1,5 +1,7 @@
 //! What a gateway may reach of the service: the ends it sends typed messages to.
 
+use std::path::PathBuf;
+
 use actix::Recipient;
 use tokio::sync::{mpsc, oneshot};
 
@@ -47,6 +49,8 @@ pub struct ServiceFacts {
     pub client_endpoint: String,
     /// As configured.
     pub cli_endpoint: String,
+    /// The folder of the models' log files.
+    pub log_dir: PathBuf,
     /// Whether the service was started to be tried by `chaos`: then parts of it may be made to panic.
     pub allow_chaos: bool,
 }

@@ -353,7 +353,7 @@ fn policies(model: &ModelSpec, backend: &BackendSpec) -> Policies {
 
 /// Where an instance's output goes.
 pub fn log_path(services: &Services, instance: &InstanceId) -> std::path::PathBuf {
-    services.settings.log_dir.join(format!("{instance}.log"))
+    services.settings.log_dir.join(instance.log_name())
 }
 
 impl Actor for InstanceActor {

@@ -6,8 +6,8 @@ use std::process::{Child, Command, Output, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::backend::until;
-use crate::service::{Service, fake};
+use crate::backend::{FAKE, until};
+use crate::service::{Service, fake, program};
 
 /// `symphony chaos` with these arguments.
 fn chaos(arguments: &[&str]) -> Command {
@@ -119,6 +119,24 @@ fn floods_and_garbage_and_vanishing_clients_cost_no_process() {
     assert_eq!(code, 0, "{report:#}");
     assert_eq!(service.row("a").pid(), before.pid());
     assert_eq!(report["requests"]["failed"], 0, "{report:#}");
+    service.stop();
+}
+
+#[test]
+fn a_file_that_a_backend_writes_to_by_itself_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let results = folder.path().join("results.txt");
+    let script = format!("exec {FAKE} --ipc-endpoint {{endpoint}} >> {}", results.display());
+    let service = Service::start(&[program("a", &["sh", "-c", &script])]);
+    service.load("a");
+    let only = ["--only", "flood,log-quota", "--faults", "4", "--every", "50ms"];
+    let (code, report) = against(&service, &only);
+    assert_eq!(code, 0, "{report:#}");
+    for fault in ["flood", "log-quota"] {
+        assert_eq!(count(&report, fault, "count"), 0, "{report:#}");
+    }
+    let text = std::fs::read_to_string(&results).unwrap();
+    assert!(!text.contains("lazy dog") && !text.contains("xxxx"), "written to: {text:.200}");
     service.stop();
 }
 

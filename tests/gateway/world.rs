@@ -212,6 +212,7 @@ async fn live(
             clock: Clock::start(),
             client_endpoint: endpoint(&folder, "client"),
             cli_endpoint: endpoint(&folder, "cli"),
+            log_dir: "/logs".into(),
             allow_chaos: false,
         },
         registry: registry.recipient(),

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use super::{Invariant, Violation};
 use crate::chaos::history::{Event, Histories};
+use crate::chaos::plan::Part;
 use crate::limits;
 
 /// What became of a request.
@@ -48,8 +49,17 @@ impl AnsweredOnce {
         }
     }
 
+    /// A part was made to panic at this time. Its event may come later than the verdict, where the gateway that tells of it
+    /// is down.
+    pub fn made_to_panic(&mut self, part: Part, at: f64) {
+        // the others hold no request: what an instance or the prober has in hand is answered or asked for anew
+        if part == Part::ZmqGateway || part.is_below_root() {
+            self.disrupted(at);
+        }
+    }
+
     /// A gateway was taken down at this time.
-    pub fn disrupted(&mut self, at: f64) {
+    fn disrupted(&mut self, at: f64) {
         if self.disruptions.len() == limits::CHAOS_HISTORY {
             self.disruptions.pop_front();
         }
@@ -126,6 +136,22 @@ mod tests {
         assert_eq!(judged(odd(1000.0, Outcome::Unanswered), Some(part)).len(), 1);
         let long_before = odd(2000.0, Outcome::Unanswered);
         assert_eq!(judged(long_before, Some("root/registry")).len(), 1);
+    }
+
+    #[test]
+    fn only_parts_that_take_a_gateway_along_excuse_a_loss() {
+        let lost_with = |part| {
+            let mut checker = AnsweredOnce::default();
+            checker.made_to_panic(part, 1005.0);
+            checker.odd(odd(1000.0, Outcome::Unanswered));
+            checker.judge(f64::INFINITY, &Histories::default()).len()
+        };
+        for part in [Part::Instance, Part::Prober] {
+            assert_eq!(lost_with(part), 1, "{part:?}");
+        }
+        for part in [Part::ZmqGateway, Part::Registry, Part::InstanceSupervisor] {
+            assert_eq!(lost_with(part), 0, "{part:?}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Invariant, Violation};
 use crate::chaos::history::Histories;
+use crate::chaos::plan::FaultKind;
 use crate::supervision::tree::TreeNode;
 
 /// The actors of a picture by their paths, processes left out.
@@ -26,12 +27,44 @@ fn collect(node: &TreeNode, above: &str, take: &mut impl FnMut(&str, &TreeNode))
     }
 }
 
-/// What is amiss with the tree now, in words; empty: it is whole. `models` are names with states.
-pub fn faults(
-    before: &BTreeSet<String>,
-    now: &TreeNode,
-    models: &[(String, String)],
-) -> Vec<String> {
+/// A model, when all should be over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelNow {
+    /// Its name.
+    pub name: String,
+    /// Its state.
+    pub state: String,
+    /// The leaders of process groups that serve it; `None`: they cannot be seen from here.
+    pub leaders: Option<usize>,
+    /// Whether it may be stopped: it was so from the start, or its class leaves it down.
+    pub may_be_stopped: bool,
+    /// The fault that ended its process without any event about it.
+    pub unnoticed: Option<FaultKind>,
+}
+
+impl ModelNow {
+    /// What is amiss with it.
+    fn fault(&self) -> Option<String> {
+        let Self { name, state, .. } = self;
+        if let Some(kind) = self.unnoticed {
+            return Some(format!(
+                "model {name} is {state}, and no event tells that {kind} ended its process"
+            ));
+        }
+        match (state.as_str(), self.leaders) {
+            ("ready", None | Some(1)) => None,
+            ("ready", Some(0)) => Some(format!("model {name} is ready without a process")),
+            ("ready", Some(count)) => Some(format!("model {name} is ready with {count} processes")),
+            // one that waits or was given up is in order: the windows are watched by themselves
+            ("backoff" | "parked", _) => None,
+            ("stopped", _) if self.may_be_stopped => None,
+            _ => Some(format!("model {name} is {state}")),
+        }
+    }
+}
+
+/// What is amiss with the tree now, in words; empty: it is whole.
+pub fn faults(before: &BTreeSet<String>, now: &TreeNode, models: &[ModelNow]) -> Vec<String> {
     let mut faults = Vec::new();
     let mut there = BTreeSet::new();
     collect(now, "", &mut |path, node| {
@@ -41,17 +74,14 @@ pub fn faults(
         there.insert(path.to_owned());
     });
     faults.extend(before.difference(&there).map(|path| format!("{path} is gone")));
-    // one that waits or was given up is in order: the windows are watched by themselves
-    let in_order = ["ready", "backoff", "parked", "stopped"];
-    let amiss = models.iter().filter(|(_, state)| !in_order.contains(&state.as_str()));
-    faults.extend(amiss.map(|(model, state)| format!("model {model} is {state}")));
+    faults.extend(models.iter().filter_map(ModelNow::fault));
     faults
 }
 
 /// The tree did not get whole in time.
 pub fn violation(faults: &[String], histories: &Histories) -> Violation {
     let model = faults.iter().find_map(|fault| {
-        let (model, _) = fault.strip_prefix("model ")?.rsplit_once(" is ")?;
+        let (model, _) = fault.strip_prefix("model ")?.split_once(" is ")?;
         Some(model.to_owned())
     });
     Violation {
@@ -92,8 +122,19 @@ mod tests {
         vec![node("a-1", "running", vec![process])]
     }
 
-    fn models(state: &str) -> Vec<(String, String)> {
-        vec![("a".to_owned(), state.to_owned())]
+    fn model(state: &str) -> ModelNow {
+        ModelNow {
+            name: "a".into(),
+            state: state.into(),
+            leaders: (state == "ready").then_some(1),
+            may_be_stopped: false,
+            unnoticed: None,
+        }
+    }
+
+    fn amiss(model: ModelNow) -> Vec<String> {
+        let tree = tree("running", instance());
+        faults(&actors(&tree), &tree, &[model])
     }
 
     #[test]
@@ -102,7 +143,7 @@ mod tests {
         let before = actors(&tree);
         assert_eq!(before.len(), 4);
         for state in ["ready", "parked", "backoff"] {
-            assert!(faults(&before, &tree, &models(state)).is_empty(), "{state}");
+            assert!(faults(&before, &tree, &[model(state)]).is_empty(), "{state}");
         }
     }
 
@@ -111,9 +152,31 @@ mod tests {
         let before = actors(&tree("running", instance()));
         let now = tree("restarting", vec![]);
         assert_eq!(
-            faults(&before, &now, &models("starting")),
+            faults(&before, &now, &[model("starting")]),
             ["root/registry is restarting", "root/instances/a-1 is gone", "model a is starting"]
         );
+    }
+
+    #[test]
+    fn a_ready_model_has_exactly_one_process() {
+        let with = |leaders| amiss(ModelNow { leaders, ..model("ready") });
+        assert_eq!(with(Some(0)), ["model a is ready without a process"]);
+        assert_eq!(with(Some(2)), ["model a is ready with 2 processes"]);
+        assert!(with(Some(1)).is_empty());
+        assert!(with(None).is_empty(), "who cannot be seen is not judged");
+    }
+
+    #[test]
+    fn only_who_may_stay_down_is_stopped() {
+        assert_eq!(amiss(model("stopped")), ["model a is stopped"]);
+        assert!(amiss(ModelNow { may_be_stopped: true, ..model("stopped") }).is_empty());
+    }
+
+    #[test]
+    fn a_fault_that_nobody_noticed_is_told() {
+        let told = amiss(ModelNow { unnoticed: Some(FaultKind::Kill), ..model("ready") });
+        assert_eq!(told, ["model a is ready, and no event tells that kill ended its process"]);
+        assert_eq!(violation(&told, &Histories::default()).subject, "a");
     }
 
     #[test]

@@ -12,6 +12,9 @@ use crate::limits;
 /// The restart limits of a model, as `list-models` tells them.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct ModelLimits {
+    /// `permanent`, `transient` or `temporary`; none from a service that does not tell it.
+    #[serde(default)]
+    pub class: Option<String>,
     /// Restarts in a row.
     pub max_consecutive_failures: u32,
     /// Being ready this long forgives them; milliseconds.

@@ -3,6 +3,7 @@ use super::*;
 
 fn bounds() -> ModelLimits {
     ModelLimits {
+        class: Some("permanent".into()),
         max_consecutive_failures: 3,
         reset_after_ms: 10_000,
         window_max: 5,

@@ -49,6 +49,7 @@ fn doors(folder: &std::path::Path) -> Doors {
             clock: Clock::start(),
             client_endpoint: endpoint("client"),
             cli_endpoint: endpoint("cli"),
+            log_dir: "/logs".into(),
             allow_chaos: false,
         },
         registry: nobody.clone().recipient(),

@@ -9,10 +9,11 @@ use serde::{Serialize, Serializer};
 
 use crate::clock::Moment;
 use crate::gateway::doors::ServiceFacts;
+use crate::ids::InstanceId;
 use crate::instance::state::State;
 use crate::registry::messages::{InstanceView, LastExit, RegistryView};
 use crate::settings::model::{BackendSpec, ModelSpec};
-use crate::settings::policy::GiveUp;
+use crate::settings::policy::{GiveUp, RestartClass};
 
 /// A model as `status` and `list-models` show it; keys of both earlier services.
 #[derive(Serialize)]
@@ -188,12 +189,13 @@ struct SupportedModel<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     restart: Option<RestartData>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    log: Option<LogLimitsData>,
+    log: Option<LogFilesData>,
 }
 
 /// How often a model is restarted before it is given up.
 #[derive(Serialize)]
 struct RestartData {
+    class: RestartClass,
     max_consecutive_failures: u32,
     reset_after_ms: u64,
     window_max: u32,
@@ -201,11 +203,13 @@ struct RestartData {
     on_give_up: GiveUp,
 }
 
-/// How much of its output is kept.
+/// Where its output goes, and how much of it is kept.
 #[derive(Serialize)]
-struct LogLimitsData {
+struct LogFilesData {
     max_bytes: u64,
     keep: u32,
+    /// The current one.
+    file: String,
 }
 
 impl RestartData {
@@ -213,6 +217,7 @@ impl RestartData {
         let ms = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         let policy = &backend.restart;
         Self {
+            class: policy.class,
             max_consecutive_failures: policy.max_consecutive_failures,
             reset_after_ms: ms(policy.reset_after),
             window_max: policy.window_max,
@@ -223,17 +228,22 @@ impl RestartData {
 }
 
 impl<'a> ListModelsData<'a> {
-    pub(super) fn new(view: &'a dyn RegistryView, now: Moment) -> Self {
+    pub(super) fn new(facts: &ServiceFacts, view: &'a dyn RegistryView, now: Moment) -> Self {
         let instances = by_model(view);
+        let log_file = |model: &ModelSpec| {
+            let name = InstanceId::of_model(&model.name).log_name();
+            facts.log_dir.join(name).to_string_lossy().into_owned()
+        };
         let supported = |model: &'a Arc<ModelSpec>| SupportedModel {
             name: model.name.as_str(),
             fullname: model.fullname.as_deref(),
             type_: &model.model_type,
             state: instances.get(model.name.as_str()).map_or(State::Stopped, |view| view.state),
             restart: model.backend.as_deref().map(RestartData::of),
-            log: model.backend.as_deref().map(|backend| LogLimitsData {
+            log: model.backend.as_deref().map(|backend| LogFilesData {
                 max_bytes: backend.log.max_bytes,
                 keep: backend.log.keep,
+                file: log_file(model),
             }),
         };
         Self {

@@ -76,17 +76,26 @@ fn world() -> World {
     }
 }
 
-fn status(with_idle: bool) -> Value {
-    let facts = ServiceFacts {
+fn facts() -> ServiceFacts {
+    ServiceFacts {
         version: "1.2.3",
         pid: 42,
         clock: Clock::start(),
         client_endpoint: "ipc:///c".into(),
         cli_endpoint: "ipc:///m".into(),
+        log_dir: "/logs".into(),
         allow_chaos: false,
-    };
-    serde_json::to_value(StatusData::new(&facts, &world(), with_idle, Moment::from_millis(60_400)))
-        .expect("json")
+    }
+}
+
+fn status(with_idle: bool) -> Value {
+    serde_json::to_value(StatusData::new(
+        &facts(),
+        &world(),
+        with_idle,
+        Moment::from_millis(60_400),
+    ))
+    .expect("json")
 }
 
 fn names(models: &Value) -> Vec<&str> {
@@ -133,8 +142,8 @@ fn status_of_all_adds_parked_and_never_loaded_models_in_file_order() {
 
 #[test]
 fn list_models_tells_loaded_and_supported_ones() {
-    let list =
-        serde_json::to_value(ListModelsData::new(&world(), Moment::default())).expect("json");
+    let list = serde_json::to_value(ListModelsData::new(&facts(), &world(), Moment::default()))
+        .expect("json");
     assert_eq!(names(&list["loaded_models"]), ["ready", "removed"]);
     assert_eq!(list["installed_models"], json!([]));
     assert_eq!(
@@ -152,14 +161,17 @@ fn list_models_tells_what_each_may_use_up() {
     let mut world = world();
     let backend = crate::settings::model::BackendSpec::command(["true"]);
     let model = ModelSpec::new("limited", backend).expect("valid");
+    let limited = model.name.clone();
     world.catalogue = Catalogue::new(vec![Arc::new(model)]);
-    let list = serde_json::to_value(ListModelsData::new(&world, Moment::from_millis(10_300)))
-        .expect("json");
+    let list =
+        serde_json::to_value(ListModelsData::new(&facts(), &world, Moment::from_millis(10_300)))
+            .expect("json");
     let row = &list["supported_models"][0];
     assert_eq!(
         row["restart"],
-        json!({"max_consecutive_failures": 5, "reset_after_ms": 10_000, "window_max": 20,
+        json!({"class": "permanent", "max_consecutive_failures": 5, "reset_after_ms": 10_000, "window_max": 20,
                "window_period_ms": 1_800_000, "on_give_up": "park"})
     );
-    assert_eq!(row["log"], json!({"max_bytes": 16 * 1024 * 1024, "keep": 3}));
+    let file = format!("/logs/{}.log", crate::ids::InstanceId::of_model(&limited));
+    assert_eq!(row["log"], json!({"max_bytes": 16 * 1024 * 1024, "keep": 3, "file": file}));
 }

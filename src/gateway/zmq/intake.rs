@@ -130,7 +130,8 @@ impl Intake {
             },
             DirectCommand::ListModels => AskDirect {
                 answer: Box::new(move |view| {
-                    slot.success(&ListModelsData::new(view, doors.facts.clock.now()))
+                    let now = doors.facts.clock.now();
+                    slot.success(&ListModelsData::new(&doors.facts, view, now))
                 }),
             },
         });
