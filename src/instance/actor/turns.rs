@@ -8,7 +8,7 @@ use actix::{
 
 use super::InstanceActor;
 use crate::clock::Moment;
-use crate::ids::ModelName;
+use crate::ids::{GroupName, ModelName};
 use crate::instance::group::messages::{Escalation, Orders, Report};
 use crate::instance::group::standing::{Phase, Standing};
 use crate::instance::group::{Group, Order};
@@ -33,16 +33,24 @@ pub(super) struct Turns {
     wanted: Arc<()>,
     /// Models that this start still waits for.
     before: Vec<ModelName>,
+    /// The group that the following is about.
+    of: Option<GroupName>,
     round: Option<u64>,
     failures: Vec<Moment>,
 }
 
 impl Turns {
     pub(super) fn record(&self, of_machine: TurnRecord) -> TurnRecord {
-        TurnRecord { round: self.round, failures: self.failures.clone(), ..of_machine }
+        TurnRecord {
+            group: self.of.clone(),
+            round: self.round,
+            failures: self.failures.clone(),
+            ..of_machine
+        }
     }
 
     pub(super) fn resume(&mut self, record: &TurnRecord) {
+        self.of.clone_from(&record.group);
         self.round = record.round;
         self.failures.clone_from(&record.failures);
     }
@@ -55,6 +63,15 @@ impl Turns {
 
     pub(super) fn forget_failures(&mut self) {
         self.failures.clear();
+    }
+
+    /// Another group has its own rounds, and does not count what was another one's concern.
+    fn belong_to(&mut self, group: Option<GroupName>) {
+        if self.of != group {
+            self.of = group;
+            self.round = None;
+            self.failures.clear();
+        }
     }
 
     /// What was waited for is not waited for any more.
@@ -163,12 +180,9 @@ impl InstanceActor {
             self.turns.group = group;
             self.turns.told = None;
         }
-        if self.model.group.is_none() {
-            self.turns.round = None;
-            self.turns.failures.clear();
-            if self.machine.awaits_turn() && !self.turns.granted {
-                self.grant(ctx);
-            }
+        self.turns.belong_to(self.model.group.as_ref().map(|group| group.name.clone()));
+        if self.model.group.is_none() && self.machine.awaits_turn() && !self.turns.granted {
+            self.grant(ctx);
         }
     }
 
