@@ -330,6 +330,8 @@ pub struct TurnRecord {
     pub round: Option<u64>,
     /// Its failures that its group may still count.
     pub failures: Vec<Moment>,
+    /// When somebody restarted it by hand, which forgets the failures of the whole group.
+    pub fresh_since: Option<Moment>,
 }
 
 /// How a process ended, as it is kept and shown.

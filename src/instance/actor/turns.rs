@@ -37,6 +37,7 @@ pub(super) struct Turns {
     of: Option<GroupName>,
     round: Option<u64>,
     failures: Vec<Moment>,
+    fresh_since: Option<Moment>,
 }
 
 impl Turns {
@@ -45,6 +46,7 @@ impl Turns {
             group: self.of.clone(),
             round: self.round,
             failures: self.failures.clone(),
+            fresh_since: self.fresh_since,
             ..of_machine
         }
     }
@@ -53,6 +55,7 @@ impl Turns {
         self.of.clone_from(&record.group);
         self.round = record.round;
         self.failures.clone_from(&record.failures);
+        self.fresh_since = record.fresh_since;
     }
 
     /// It is down: what becomes of it concerns nobody any more.
@@ -61,8 +64,10 @@ impl Turns {
         self.round = None;
     }
 
-    pub(super) fn forget_failures(&mut self) {
+    /// By hand: it and its whole group get a fresh chance.
+    pub(super) fn begin_afresh(&mut self, now: Moment) {
         self.failures.clear();
+        self.fresh_since = Some(now);
     }
 
     /// Another group has its own rounds, and does not count what was another one's concern.
@@ -71,6 +76,7 @@ impl Turns {
             self.of = group;
             self.round = None;
             self.failures.clear();
+            self.fresh_since = None;
         }
     }
 
@@ -233,6 +239,7 @@ impl InstanceActor {
             why: why.unwrap_or_default().to_owned(),
             until: machine.wait_until(),
             failures: self.turns.failures.clone(),
+            fresh_since: self.turns.fresh_since,
         }
     }
 
@@ -252,9 +259,13 @@ impl InstanceActor {
             Order::Along(_) if self.machine.awaits_turn() => self.await_turn(ctx),
             Order::Along(cause) => self.feed(Event::TakenAlong(cause), ctx),
             Order::Park { why, cool_off } => self.feed(Event::ParkedAlong { why, cool_off }, ctx),
-            Order::GaveUp(why) => self.feed(Event::GroupGaveUp(why), ctx),
+            Order::GaveUp { why, failure } if self.turns.failures.last() == Some(&failure) => {
+                self.feed(Event::GroupGaveUp(why), ctx);
+            }
+            // forgotten meanwhile: somebody restarted it by hand
+            Order::GaveUp { .. } => {}
             Order::TakeDown => self.feed(Event::Stop, ctx),
-            Order::Forget => self.turns.forget_failures(),
+            Order::Forget(until) => self.turns.failures.retain(|failure| *failure > until),
         }
         self.settle(ctx);
     }
