@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use self::exit_cause::ExitCause;
 use crate::clock::{Moment, Started};
-use crate::ids::{Generation, InstanceId, ProcessKey};
+use crate::ids::{Generation, GroupName, InstanceId, ProcessKey};
 use crate::settings::policy::{LogFilePolicy, ResourceLimits, StopSignal};
 
 /// Starts, signals and watches OS processes, away from the actors' thread.
@@ -331,15 +331,20 @@ pub struct InstanceRecord {
 
 /// What is remembered of an instance's place among those that it comes up with.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct TurnRecord {
     /// It starts, and waits for those before it.
     pub awaited: bool,
     /// Its process is being ended because of another member of its group.
     pub taken_along: bool,
+    /// The group that the following is about.
+    pub group: Option<GroupName>,
     /// In which round of its group its last process was started.
     pub round: Option<u64>,
     /// Its failures that its group may still count.
     pub failures: Vec<Moment>,
+    /// When somebody restarted it by hand, which forgets the failures of the whole group.
+    pub fresh_since: Option<Moment>,
 }
 
 /// How a process ended, as it is kept and shown.

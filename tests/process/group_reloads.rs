@@ -81,6 +81,46 @@ fn a_group_comes_changes_and_goes_and_nobody_loses_a_process_for_it() {
 }
 
 #[test]
+fn who_is_moved_to_another_group_while_it_runs_belongs_to_that_one_alone() {
+    let models = ["a", "b", "c", "d"].map(|name| fake(name, &[]));
+    let groups = |first: &[&str], second: &[&str]| {
+        let group = |name, members| json!({ "name": name, "strategy": "one_for_all", "members": members, "intensity": 2 });
+        json!([group("first", first), group("second", second)])
+    };
+    let service = Service::start_with(&models, |file| {
+        file["groups"] = groups(&["a", "b"], &["c", "d"]);
+    });
+    service.load("b");
+    service.load("d");
+    // each group is in its second round now, and has counted one failure
+    for (failed, other) in [("a", "b"), ("c", "d")] {
+        let [failed, other] = [failed, other].map(|name| service.row(name));
+        failed.signal(Signal::KILL);
+        service.wait_for_successor(&failed);
+        service.wait_for_successor(&other);
+    }
+    let [a, c, d] = ["a", "c", "d"].map(|name| service.row(name));
+    // and one more of the first, in its third
+    a.signal(Signal::KILL);
+    let a = service.wait_for_successor(&a);
+    service.wait_for("b", "ready", |row| row.state() == "ready" && row.restarts() == 2);
+
+    let outcome = reload(&service, |file| file["groups"] = groups(&["b"], &["c", "d", "a"]));
+    outcome.expect("it is good");
+    let b = service.row("b");
+    assert_eq!(service.row("a").pid(), a.pid(), "what runs keeps running");
+    c.signal(Signal::KILL);
+    for other in [&d, &a] {
+        let other = service.wait_for_successor(other);
+        assert!(other.exit_reason().starts_with("with c: signal 9"), "{other:?}");
+    }
+    // with the two failures of the other group it would have been given up
+    service.wait_for_successor(&c);
+    assert_eq!(service.row("b").pid(), b.pid());
+    service.stop();
+}
+
+#[test]
 fn who_waits_for_a_group_that_is_taken_away_waits_no_longer() {
     let slow = fake("draft", &["--load-time", "1h"]);
     let service = Service::start_with(&[slow, fake("target", &[])], |file| {

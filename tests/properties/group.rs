@@ -26,6 +26,8 @@ enum Move {
     Ready(usize),
     /// Its process dies; it is restarted at once, after a delay, or parked.
     Crash(usize, u8),
+    /// Somebody restarts it by hand.
+    Restart(usize),
     /// Its process hangs, and is to be replaced.
     Hang(usize),
     /// A process that is being ended is gone.
@@ -48,6 +50,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         1 => member.clone().prop_map(Move::Unload),
         8 => member.clone().prop_map(Move::Ready),
         4 => (member.clone(), 0..6u8).prop_map(|(member, how)| Move::Crash(member, how)),
+        1 => member.clone().prop_map(Move::Restart),
         2 => member.clone().prop_map(Move::Hang),
         6 => member.clone().prop_map(Move::Gone),
         6 => member.clone().prop_map(Move::Wake),
@@ -64,6 +67,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
 enum Fate {
     Down,
     Again,
+    ByHand,
     Along,
     Parked(String),
 }
@@ -200,6 +204,19 @@ impl World {
             Move::Crash(place, how) if self.members[place].standing.phase.is_up() => {
                 self.fail(place, how);
             }
+            Move::Restart(place) => {
+                let (now, member) = (self.now, &mut self.members[place]);
+                member.standing.failures.clear();
+                member.standing.fresh_since = Some(now);
+                match member.standing.phase {
+                    Phase::Coming | Phase::Alive => self.end(place, Fate::ByHand),
+                    Phase::Ending { comes_back: true } => member.fate = Some(Fate::ByHand),
+                    Phase::Resting | Phase::Parked => self.set(place, Phase::Waiting),
+                    _ => {}
+                }
+                self.tell(place);
+                self.make(&Move::Load(place));
+            }
             Move::Hang(place) if self.members[place].standing.phase.is_up() => {
                 self.members[place].standing.why = "hang".into();
                 self.end(place, Fate::Again);
@@ -210,7 +227,7 @@ impl World {
                 match fate {
                     Fate::Down => self.set(place, Phase::Absent { asked: true }),
                     Fate::Again => self.fail(place, 1),
-                    Fate::Along => self.set(place, Phase::Waiting),
+                    Fate::Along | Fate::ByHand => self.set(place, Phase::Waiting),
                     Fate::Parked(why) => {
                         self.members[place].standing.why = why;
                         self.set(place, Phase::Parked);
@@ -293,14 +310,17 @@ impl World {
                 }
                 _ => {}
             },
-            Order::GaveUp(why) => {
-                if matches!(phase, Phase::Waiting | Phase::Resting) {
+            Order::GaveUp { why, failure } => {
+                let last = self.members[place].standing.failures.last();
+                if last == Some(&failure) && matches!(phase, Phase::Waiting | Phase::Resting) {
                     self.members[place].standing.why = why;
                     self.set(place, Phase::Parked);
                 }
             }
             Order::TakeDown => self.stop(place),
-            Order::Forget => self.members[place].standing.failures.clear(),
+            Order::Forget(until) => {
+                self.members[place].standing.failures.retain(|at| *at > until);
+            }
         }
         self.tell(place);
     }

@@ -8,7 +8,7 @@ use actix::{
 
 use super::InstanceActor;
 use crate::clock::Moment;
-use crate::ids::ModelName;
+use crate::ids::{GroupName, ModelName};
 use crate::instance::group::messages::{Escalation, Orders, Report};
 use crate::instance::group::standing::{Phase, Standing};
 use crate::instance::group::{Group, Order};
@@ -33,18 +33,29 @@ pub(super) struct Turns {
     wanted: Arc<()>,
     /// Models that this start still waits for.
     before: Vec<ModelName>,
+    /// The group that the following is about.
+    of: Option<GroupName>,
     round: Option<u64>,
     failures: Vec<Moment>,
+    fresh_since: Option<Moment>,
 }
 
 impl Turns {
     pub(super) fn record(&self, of_machine: TurnRecord) -> TurnRecord {
-        TurnRecord { round: self.round, failures: self.failures.clone(), ..of_machine }
+        TurnRecord {
+            group: self.of.clone(),
+            round: self.round,
+            failures: self.failures.clone(),
+            fresh_since: self.fresh_since,
+            ..of_machine
+        }
     }
 
     pub(super) fn resume(&mut self, record: &TurnRecord) {
+        self.of.clone_from(&record.group);
         self.round = record.round;
         self.failures.clone_from(&record.failures);
+        self.fresh_since = record.fresh_since;
     }
 
     /// It is down: what becomes of it concerns nobody any more.
@@ -53,8 +64,20 @@ impl Turns {
         self.round = None;
     }
 
-    pub(super) fn forget_failures(&mut self) {
+    /// By hand: it and its whole group get a fresh chance.
+    pub(super) fn begin_afresh(&mut self, now: Moment) {
         self.failures.clear();
+        self.fresh_since = Some(now);
+    }
+
+    /// Another group has its own rounds, and does not count what was another one's concern.
+    fn belong_to(&mut self, group: Option<GroupName>) {
+        if self.of != group {
+            self.of = group;
+            self.round = None;
+            self.failures.clear();
+            self.fresh_since = None;
+        }
     }
 
     /// What was waited for is not waited for any more.
@@ -163,12 +186,9 @@ impl InstanceActor {
             self.turns.group = group;
             self.turns.told = None;
         }
-        if self.model.group.is_none() {
-            self.turns.round = None;
-            self.turns.failures.clear();
-            if self.machine.awaits_turn() && !self.turns.granted {
-                self.grant(ctx);
-            }
+        self.turns.belong_to(self.model.group.as_ref().map(|group| group.name.clone()));
+        if self.model.group.is_none() && self.machine.awaits_turn() && !self.turns.granted {
+            self.grant(ctx);
         }
     }
 
@@ -219,6 +239,7 @@ impl InstanceActor {
             why: why.unwrap_or_default().to_owned(),
             until: machine.wait_until(),
             failures: self.turns.failures.clone(),
+            fresh_since: self.turns.fresh_since,
         }
     }
 
@@ -238,9 +259,13 @@ impl InstanceActor {
             Order::Along(_) if self.machine.awaits_turn() => self.await_turn(ctx),
             Order::Along(cause) => self.feed(Event::TakenAlong(cause), ctx),
             Order::Park { why, cool_off } => self.feed(Event::ParkedAlong { why, cool_off }, ctx),
-            Order::GaveUp(why) => self.feed(Event::GroupGaveUp(why), ctx),
+            Order::GaveUp { why, failure } if self.turns.failures.last() == Some(&failure) => {
+                self.feed(Event::GroupGaveUp(why), ctx);
+            }
+            // forgotten meanwhile: somebody restarted it by hand
+            Order::GaveUp { .. } => {}
             Order::TakeDown => self.feed(Event::Stop, ctx),
-            Order::Forget => self.turns.forget_failures(),
+            Order::Forget(until) => self.turns.failures.retain(|failure| *failure > until),
         }
         self.settle(ctx);
     }

@@ -54,7 +54,7 @@ impl Handler<BringUp> for InstanceActor {
         // the event first: a restart must not be answered with what it is about to replace
         let event = match wish.how {
             BringUpHow::Restart => {
-                self.turns.forget_failures();
+                self.turns.begin_afresh(self.services.clock.now());
                 Event::Restart
             }
             BringUpHow::Lead | BringUpHow::Load => Event::Start,

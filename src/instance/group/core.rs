@@ -56,11 +56,16 @@ pub enum Order {
         cool_off: Duration,
     },
     /// Your failure used up the group's window: do what your policy says.
-    GaveUp(String),
+    GaveUp {
+        /// Why, in words.
+        why: String,
+        /// Which failure: one that is forgotten meanwhile has no consequence.
+        failure: Moment,
+    },
     /// You are not wanted any more.
     TakeDown,
-    /// Forget your failures.
-    Forget,
+    /// Forget your failures up to then.
+    Forget(Moment),
 }
 
 /// How one is to go down.
@@ -72,6 +77,19 @@ enum Leave {
     Park(String, Moment),
 }
 
+/// The failure that used up the window, and what is said of it.
+#[derive(Debug, Clone)]
+struct GaveUp {
+    why: String,
+    failure: Moment,
+}
+
+impl GaveUp {
+    fn order(self, place: usize) -> Effect {
+        Effect::Order(place, Order::GaveUp { why: self.why, failure: self.failure })
+    }
+}
+
 #[derive(Debug, Clone, Default)]
 struct Member {
     standing: Standing,
@@ -79,7 +97,7 @@ struct Member {
     /// The order to leave was given to its present actor, for this start.
     sent: Option<Generation>,
     /// The window was used up by it, and it has not yet said what it does.
-    gave_up: Option<String>,
+    gave_up: Option<GaveUp>,
     /// Whom it was told to wait for.
     waits_for: Option<usize>,
     /// The start that its present actor was given a turn for.
@@ -91,6 +109,8 @@ struct Member {
 pub struct GroupCore {
     spec: Arc<GroupSpec>,
     members: Vec<Member>,
+    /// Failures up to then are forgotten by decision of somebody; not all members may know that yet.
+    fresh_since: Option<Moment>,
     effects: Vec<Effect>,
 }
 
@@ -98,7 +118,7 @@ impl GroupCore {
     /// A group that has not heard of any member.
     pub fn new(spec: Arc<GroupSpec>) -> Self {
         let members = vec![Member::default(); spec.members.len()];
-        Self { spec, members, effects: Vec::new() }
+        Self { spec, members, fresh_since: None, effects: Vec::new() }
     }
 
     /// The rules.
@@ -164,24 +184,27 @@ impl GroupCore {
             member.sent = None;
             member.waits_for = None;
             // what it was told may have died with its predecessor
-            if let Some(why) = member.gave_up.clone() {
-                self.effects.push(Effect::Order(place, Order::GaveUp(why)));
-            }
+            self.effects.extend(member.gave_up.clone().map(|gave_up| gave_up.order(place)));
         }
+        self.look_for_fresh_chance(place);
         if before.phase != Phase::Unknown {
             self.look_for_ends(place, &before);
-            self.look_for_failures(place, &before, new_actor, now);
+            self.look_for_failures(place, &before, now);
         }
         self.settle(now)
     }
 
-    fn look_for_failures(&mut self, place: usize, before: &Standing, new: bool, now: Moment) {
-        let failures = &self.members[place].standing.failures;
-        if failures.is_empty() && !before.failures.is_empty() && !new {
-            // somebody decided by hand that it gets a fresh chance
-            let others = self.others(place).map(|other| Effect::Order(other, Order::Forget));
-            self.effects.extend(others.collect::<Vec<_>>());
+    /// Whether somebody decided by hand that all get a fresh chance.
+    fn look_for_fresh_chance(&mut self, place: usize) {
+        let Some(since) = self.members[place].standing.fresh_since else { return };
+        if self.fresh_since < Some(since) {
+            self.fresh_since = Some(since);
+            let others = self.others(place).map(|other| Effect::Order(other, Order::Forget(since)));
+            self.effects.extend(others);
         }
+    }
+
+    fn look_for_failures(&mut self, place: usize, before: &Standing, now: Moment) {
         let fresh = self.members[place].standing.failures.last() > before.failures.last();
         if !fresh || self.restarts_in_window(now) <= self.spec.intensity as usize {
             return;
@@ -193,14 +216,17 @@ impl GroupCore {
             humantime::format_duration(self.spec.period),
             self.said(place),
         );
-        self.members[place].gave_up = Some(why.clone());
-        self.effects.push(Effect::Order(place, Order::GaveUp(why.clone())));
+        let Some(failure) = self.members[place].standing.failures.last().copied() else { return };
+        let gave_up = GaveUp { why: why.clone(), failure };
+        self.effects.push(gave_up.clone().order(place));
+        self.members[place].gave_up = Some(gave_up);
         self.effects.push(Effect::Tell { kind: "group_gave_up", cause: why });
     }
 
     fn restarts_in_window(&self, now: Moment) -> usize {
         let all = self.members.iter().flat_map(|member| member.standing.failures.iter().copied());
-        let mut all: Vec<Moment> = all.collect();
+        let is_counted = |failure: &Moment| self.fresh_since.is_none_or(|since| *failure > since);
+        let mut all: Vec<Moment> = all.filter(is_counted).collect();
         all.sort_unstable();
         RestartWindow::with_restarts(self.spec.intensity, self.spec.period, &all).count(now)
     }
@@ -213,12 +239,14 @@ impl GroupCore {
             Phase::Resting => before.until != member.standing.until,
             _ => true,
         };
+        let standing = &member.standing;
+        member.gave_up.take_if(|gave_up| !standing.failures.contains(&gave_up.failure));
         let gave_up = if decided { member.gave_up.take() } else { None };
         match phase {
             Phase::Parked if before.phase != Phase::Parked && member.leave.is_none() => {
                 let until = member.standing.until.unwrap_or_default();
                 let (whom, why) = match gave_up {
-                    Some(why) => (self.others(place).collect(), why),
+                    Some(GaveUp { why, .. }) => (self.others(place).collect(), why),
                     None => (self.concerned(place), format!("{BECAUSE_OF}{}", self.said(place))),
                 };
                 self.park(&whom, &why, until, place);

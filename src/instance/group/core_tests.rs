@@ -72,25 +72,65 @@ fn a_window_that_is_used_up_is_the_failed_members_to_answer_and_asked_again_of_i
         ..standing(phase, Some(1))
     };
     assert_eq!(tell(&mut core, 0, failed(1, Phase::Resting)), []);
-    let gave_up = (1, Order::GaveUp("group g: 1 restart in 10m used up, last: b: exit 3".into()));
+    let why = "group g: 1 restart in 10m used up, last: b: exit 3".to_owned();
+    let gave_up = (1, Order::GaveUp { why, failure: Moment::from_millis(2) });
     let told = core.report(1, failed(2, Phase::Waiting), false, NOW);
     assert!(told.iter().any(|e| matches!(e, Effect::Tell { kind: "group_gave_up", .. })));
     assert_eq!(orders(told), std::slice::from_ref(&gave_up), "and it has no turn meanwhile");
     let again = core.report(1, failed(2, Phase::Waiting), true, NOW);
     assert_eq!(orders(again), std::slice::from_ref(&gave_up));
 
-    let Order::GaveUp(why) = gave_up.1 else { unreachable!("made above") };
+    let Order::GaveUp { why, .. } = gave_up.1 else { unreachable!("made above") };
     let told = tell(&mut core, 1, failed(2, Phase::Parked));
     assert_eq!(told, [(0, Order::Park { why, cool_off: Duration::ZERO })], "then all are parked");
 }
 
 #[test]
 fn a_restart_by_hand_forgets_the_failures_of_all() {
-    let mut core = pair(GroupStrategy::OneForOne);
-    let failures = vec![NOW];
-    tell(&mut core, 0, Standing { failures, ..standing(Phase::Alive, Some(1)) });
-    let told = tell(&mut core, 0, standing(Phase::Ending { comes_back: true }, Some(1)));
-    assert_eq!(told, [(1, Order::Forget)]);
+    let at = Moment::from_millis;
+    let with = |failures: &[u64], fresh_since: Option<u64>, phase| Standing {
+        failures: failures.iter().copied().map(at).collect(),
+        fresh_since: fresh_since.map(at),
+        ..standing(phase, Some(1))
+    };
+    for replaced in [false, true] {
+        let mut core = pair(GroupStrategy::OneForOne);
+        assert_eq!(tell(&mut core, 0, with(&[1], None, Phase::Alive)), []);
+        if replaced {
+            core = super::GroupCore::new(core.spec().clone());
+            core.report(0, with(&[1], None, Phase::Alive), true, NOW);
+        }
+        // the one that is restarted had no failure itself
+        let told = tell(&mut core, 1, with(&[], Some(2), Phase::Ending { comes_back: true }));
+        assert_eq!(told, [(0, Order::Forget(at(2)))]);
+        assert_eq!(tell(&mut core, 1, with(&[], Some(2), Phase::Alive)), [], "once");
+        // the next ones count anew, also where the word crossed one of them
+        assert_eq!(tell(&mut core, 0, with(&[1, 3], None, Phase::Alive)), []);
+        assert_eq!(tell(&mut core, 0, with(&[3], None, Phase::Alive)), []);
+        let told = tell(&mut core, 1, with(&[4], Some(2), Phase::Resting));
+        assert!(matches!(told[..], [(1, Order::GaveUp { failure, .. })] if failure == at(4)));
+    }
+}
+
+#[test]
+fn a_failure_that_is_forgotten_has_no_consequence() {
+    let mut core = pair(GroupStrategy::OneForAll);
+    let failed = |at: &[u64], generation, fresh_since| Standing {
+        failures: at.iter().copied().map(Moment::from_millis).collect(),
+        generation: Generation(generation),
+        fresh_since,
+        ..standing(Phase::Waiting, Some(1))
+    };
+    let told = tell(&mut core, 0, failed(&[1, 2], 1, None));
+    let second = Moment::from_millis(2);
+    assert!(
+        matches!(told[..], [(0, Order::GaveUp { failure, .. })] if failure == second),
+        "{told:?}"
+    );
+    tell(&mut core, 1, standing(Phase::Absent { asked: false }, None));
+    // restarted by hand while that is on its way: it waits for its turn, as it did, and gets it
+    let told = tell(&mut core, 0, failed(&[], 1, Some(Moment::from_millis(3))));
+    assert!(matches!(told[..], [(1, Order::Forget(_)), (0, Order::Turn { .. })]), "{told:?}");
 }
 
 #[test]

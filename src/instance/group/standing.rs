@@ -70,6 +70,8 @@ pub struct Standing {
     pub until: Option<Moment>,
     /// Its failures that were followed by a restart, oldest first, no more than the group counts.
     pub failures: Vec<Moment>,
+    /// When somebody restarted it by hand: failures of all members up to then are forgotten.
+    pub fresh_since: Option<Moment>,
 }
 
 impl Default for Standing {
@@ -81,6 +83,7 @@ impl Default for Standing {
             why: String::new(),
             until: None,
             failures: Vec::new(),
+            fresh_since: None,
         }
     }
 }
