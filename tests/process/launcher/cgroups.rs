@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use symphony::ids::{Generation, ProcessKey};
 use symphony::launcher::exit_cause::ExitCause;
 use symphony::launcher::local::{LocalLauncher, LocalOptions, cgroup_obstacle};
 use symphony::launcher::{ExitStatus, GroupSignal, Launcher};
@@ -164,6 +165,53 @@ fn what_a_cgroup_holds_is_not_limited_twice() {
     assert_eq!(output[0], unlimited, "no rlimit");
     let inside = |line: &String| line.contains(&format!("{}/symphony-run-", place.path));
     assert!(output.iter().any(inside), "{output:?}");
+}
+
+#[test]
+fn the_next_start_waits_until_the_cgroup_of_the_last_is_empty() {
+    let test = "the_next_start_waits_until_the_cgroup_of_the_last_is_empty";
+    let Some(place) = Place::with(test, "cgroup.procs") else { return };
+    let bench = place.bench();
+    // a folder below keeps a cgroup from being removed, as a process does that the kernel holds
+    let end_with_rest = |generation: u64| {
+        let mut order = bench.shell("a", "exec sleep 1000");
+        order.key.generation = Generation(generation);
+        let process = bench.start(order);
+        let rests: Vec<_> = place.cells().iter().map(|cell| cell.join("rest")).collect();
+        rests.iter().for_each(|rest| std::fs::create_dir(rest).unwrap());
+        bench.launcher.signal(&process.key, GroupSignal::Kill);
+        bench.exit_of(&process.key);
+        rests
+    };
+    let next = |generation: u64| {
+        let mut order = bench.shell("a", "exec sleep 1000");
+        order.key.generation = Generation(generation);
+        let key = order.key.clone();
+        bench.launcher.spawn(order);
+        key
+    };
+    let is_started = |key: &ProcessKey| {
+        place
+            .cells()
+            .iter()
+            .any(|cell| cell.ends_with(format!("{}-{}", key.instance, key.generation)))
+    };
+
+    let rests = end_with_rest(1);
+    let second = next(2);
+    // orders are taken one after the other: this one came later
+    bench.start(bench.shell("b", "exec sleep 1000"));
+    assert!(!is_started(&second), "{:?}", place.cells());
+    rests.iter().for_each(|rest| std::fs::remove_dir(rest).unwrap());
+    wait_until("the second start", || is_started(&second));
+
+    bench.launcher.signal(&second, GroupSignal::Kill);
+    bench.exit_of(&second);
+    wait_until("the cgroup's removal", || !is_started(&second));
+    let rests = end_with_rest(3);
+    let fourth = next(4);
+    assert!(bench.live().contains(&fourth), "who asks for all is told of all that was ordered");
+    rests.iter().for_each(|rest| std::fs::remove_dir(rest).unwrap());
 }
 
 #[test]
