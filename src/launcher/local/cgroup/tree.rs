@@ -43,7 +43,7 @@ impl Tree {
         if !hierarchy.writable {
             return Err(format!("{} is mounted read-only", hierarchy.mount_point.display()));
         }
-        Facts::of_own(hierarchy, &folder)?.judge()?;
+        Facts::of_given(hierarchy, path, &folder)?.judge()?;
         Self::make(hierarchy, &folder, run_name)
     }
 
@@ -289,6 +289,20 @@ mod tests {
         assert!(!given.join(run_name(own, start + 1, 0)).exists(), "of an earlier process");
         assert!(given.join(run_name(own, start, 7)).join("a-1").exists(), "of a live one");
         assert!(given.join("other/a-1").exists() && given.join("symphony-run-x/a-1").exists());
+    }
+
+    #[test]
+    fn the_second_launcher_of_a_container_has_its_place_beside_the_first() {
+        let place = place("memory", "");
+        // as root of a cgroup namespace: all of the mount, and not the machine's own root
+        let first = run_name(std::process::id(), 5, 0);
+        let hierarchy = Hierarchy {
+            own_path: format!("/{first}/{SERVICE}"),
+            mount_point: place.path().join("given"),
+            ..hierarchy(place.path(), Version::V2)
+        };
+        let tree = Tree::in_own(&hierarchy, "r").unwrap();
+        assert_eq!(tree.folder("x-1").path, place.path().join("given/r/x-1"));
     }
 
     #[test]
