@@ -13,8 +13,7 @@ use std::time::Duration;
 
 use self::cell::Cell;
 use self::mounts::Hierarchy;
-use self::tree::Tree;
-use super::procfs;
+use self::tree::{Maker, Tree};
 use crate::clock::Moment;
 use crate::ids::{InstanceId, ProcessKey};
 use crate::limits;
@@ -49,10 +48,9 @@ impl Cgroups {
         if *choice == CgroupChoice::Off {
             return Ok(Self::default());
         }
-        let pid = std::process::id();
-        let start_ticks = procfs::stat(pid).map_err(|error| error.to_string())?.start_ticks;
+        let own = Maker::own().map_err(|error| error.to_string())?;
         let number = LAUNCHERS.fetch_add(1, Ordering::Relaxed);
-        let run_name = tree::run_name(pid, start_ticks, number);
+        let run_name = tree::run_name(own, number);
         let mut cgroups = Self::default();
         for hierarchy in hierarchies() {
             let tree = match choice {

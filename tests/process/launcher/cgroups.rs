@@ -2,6 +2,7 @@
 //! `SYMPHONY_TEST_CGROUP` may name one that was delegated, by its path as in `/proc/PID/cgroup`.
 
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -253,7 +254,8 @@ fn a_dead_runs_empty_cgroups_are_removed_and_live_ones_stay() {
     let test = "a_dead_runs_empty_cgroups_are_removed_and_live_ones_stay";
     let Some(place) = Place::with(test, "cgroup.procs") else { return };
     // pid 1 is there, and was not started at tick 5
-    let dead = place.folders[0].join("symphony-run-1-5-0");
+    let namespace = std::fs::metadata("/proc/self/ns/pid").unwrap().ino();
+    let dead = place.folders[0].join(format!("symphony-run-{namespace}-1-5-0"));
     std::fs::create_dir_all(dead.join("a-1")).unwrap();
     let kept = dead.join("b-1");
     std::fs::create_dir(&kept).unwrap();
