@@ -229,6 +229,11 @@ pub const OUTPUT_ORDERS: usize = 64;
 pub const ORPHANS_EVERY: Duration = Duration::from_millis(20);
 /// How long an ended group is looked at for orphans; a KILL takes milliseconds.
 pub const ORPHANS_FOR: Duration = Duration::from_secs(10);
+/// How long a start waits for the cgroup of the process before it to be empty: a KILL takes milliseconds; what the kernel
+/// holds longer must not keep the model down, nor others that wait in line behind it.
+pub const HELD_START: Duration = Duration::from_secs(5);
+/// How often such a start is tried: far shorter than the start itself takes.
+pub const HELD_STARTS_EVERY: Duration = Duration::from_millis(2);
 /// How long the cgroup of a gone backend is emptied and tried to be removed; who is left in it was killed, which takes
 /// milliseconds unless the kernel holds a process.
 pub const CGROUP_LEAVES_FOR: Duration = Duration::from_secs(60);

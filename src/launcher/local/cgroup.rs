@@ -13,10 +13,9 @@ use std::time::Duration;
 
 use self::cell::Cell;
 use self::mounts::Hierarchy;
-use self::tree::Tree;
-use super::procfs;
+use self::tree::{Maker, Tree};
 use crate::clock::Moment;
-use crate::ids::ProcessKey;
+use crate::ids::{InstanceId, ProcessKey};
 use crate::limits;
 use crate::settings::policy::{CgroupChoice, ResourceLimits};
 
@@ -29,7 +28,15 @@ pub(super) struct Cgroups {
     trees: Vec<Tree>,
     /// Why others are not used.
     unused: Vec<String>,
-    leaving: Vec<(Cell, Moment)>,
+    leaving: Vec<Leaving>,
+}
+
+/// A cell whose process is gone, and that is not empty yet.
+#[derive(Debug)]
+struct Leaving {
+    cell: Cell,
+    instance: InstanceId,
+    until: Moment,
 }
 
 impl Cgroups {
@@ -41,10 +48,9 @@ impl Cgroups {
         if *choice == CgroupChoice::Off {
             return Ok(Self::default());
         }
-        let pid = std::process::id();
-        let start_ticks = procfs::stat(pid).map_err(|error| error.to_string())?.start_ticks;
+        let own = Maker::own().map_err(|error| error.to_string())?;
         let number = LAUNCHERS.fetch_add(1, Ordering::Relaxed);
-        let run_name = tree::run_name(pid, start_ticks, number);
+        let run_name = tree::run_name(own, number);
         let mut cgroups = Self::default();
         for hierarchy in hierarchies() {
             let tree = match choice {
@@ -109,16 +115,22 @@ impl Cgroups {
     }
 
     /// Its process is gone: whoever is left in it is killed, and it is removed as soon as it is empty.
-    pub(super) fn retire(&mut self, cell: Cell, now: Moment) {
+    pub(super) fn retire(&mut self, instance: &InstanceId, cell: Cell, now: Moment) {
         if !cell.remove() {
             cell.kill_rest();
-            self.leaving.push((cell, now + limits::CGROUP_LEAVES_FOR));
+            let (instance, until) = (instance.clone(), now + limits::CGROUP_LEAVES_FOR);
+            self.leaving.push(Leaving { cell, instance, until });
         }
+    }
+
+    /// Whether somebody of an earlier start of this instance may still live.
+    pub(super) fn is_leaving(&self, instance: &InstanceId) -> bool {
+        self.leaving.iter().any(|leaving| leaving.instance == *instance)
     }
 
     /// Tries again what could not be removed.
     pub(super) fn sweep(&mut self, now: Moment) {
-        self.leaving.retain(|(cell, until)| {
+        self.leaving.retain(|Leaving { cell, until, .. }| {
             if cell.remove() {
                 return false;
             }

@@ -23,7 +23,7 @@ use super::outlive::outlive;
 use super::output::{OutputHandle, OutputOrder};
 use super::reporter::Reporter;
 use super::start;
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::ids::{InstanceId, ProcessKey};
 use crate::launcher::{GroupSignal, InstanceRecord, Report, SpawnError, SpawnOrder, TailOrder};
 use crate::limits;
@@ -112,6 +112,8 @@ pub(super) struct Spawner {
     sockets: HashMap<InstanceId, PathBuf>,
     orphans: Orphans,
     cgroups: Cgroups,
+    /// Starts that wait for the cgroup of the process before them to be empty, and how long they do.
+    held: Vec<(SpawnOrder, Moment)>,
     clock: Clock,
     last_token: usize,
 }
@@ -146,6 +148,7 @@ impl Spawner {
             sockets: HashMap::new(),
             orphans: Orphans::default(),
             cgroups,
+            held: Vec::new(),
             clock: Clock::start(),
             last_token: WAKE.0,
         };
@@ -199,12 +202,14 @@ impl Spawner {
         if self.next_look().is_some() {
             self.orphans.sweep(self.clock.now());
             self.cgroups.sweep(self.clock.now());
+            self.start_held(false);
         }
     }
 
     /// When to look again at what gone processes left; `None` while there is nothing.
     fn next_look(&self) -> Option<Duration> {
-        self.orphans.next_look().or(self.cgroups.next_look())
+        let held = (!self.held.is_empty()).then_some(limits::HELD_STARTS_EVERY);
+        held.or(self.orphans.next_look()).or(self.cgroups.next_look())
     }
 
     fn on_exit(&mut self, token: Token) {
@@ -228,7 +233,7 @@ impl Spawner {
         let output = outlive("last output", || child.last_output()).unwrap_or_default();
         let cause = outlive("cause of an exit", || child.exit_cause(status, &output)).flatten();
         self.reporter.report(Report::Exited { key: child.key.clone(), status, cause, output });
-        self.retire(child.cell.take());
+        self.retire(&child.key, child.cell.take());
         // reaping takes as long as all before; it is done before the next order, so before any successor is started
         child.reap();
         child.unwatch(self.poll.registry());
@@ -241,6 +246,9 @@ impl Spawner {
             Order::Subscribe(subscriber) => {
                 self.output.send(OutputOrder::Subscribe(subscriber.clone()));
                 self.reporter.subscribe(subscriber);
+            }
+            Order::Spawn(order) if self.cgroups.is_leaving(&order.key.instance) => {
+                self.held.push((*order, self.clock.now() + limits::HELD_START));
             }
             Order::Spawn(order) => self.spawn(*order),
             Order::Signal(key, signal) => {
@@ -271,6 +279,8 @@ impl Spawner {
                 self.records.remove(&instance);
             }
             Order::Inventory => {
+                // who asks for all counts on every start that was ordered before
+                self.start_held(true);
                 let mut processes: Vec<_> = self
                     .children
                     .values()
@@ -293,6 +303,19 @@ impl Spawner {
     fn child(&self, key: &ProcessKey) -> Option<&Child> {
         let token = self.by_instance.get(&key.instance)?;
         self.children.get(token).filter(|child| child.key == *key)
+    }
+
+    /// Starts those that waited long enough, or need not any longer; on demand all of them.
+    fn start_held(&mut self, all: bool) {
+        let now = self.clock.now();
+        for (order, until) in std::mem::take(&mut self.held) {
+            let waits = self.cgroups.is_leaving(&order.key.instance) && now < until;
+            if waits && !all {
+                self.held.push((order, until));
+            } else {
+                self.spawn(order);
+            }
+        }
     }
 
     fn spawn(&mut self, order: SpawnOrder) {
@@ -330,10 +353,11 @@ impl Spawner {
         let program = order.command.program.to_string_lossy().into_owned();
         let socket = order.socket_path.clone();
         let cell = self.cell(&order);
+        let key = order.key.clone();
         let started = match start::start(order, cell.as_ref(), &self.machine) {
             Ok(started) => started,
             Err(error) => {
-                self.retire(cell);
+                self.retire(&key, cell);
                 return Err(error);
             }
         };
@@ -344,11 +368,11 @@ impl Spawner {
         if let Err(error) = child.watch(self.poll.registry(), token) {
             child.kill_and_wait();
             child.clean_up();
-            self.retire(child.cell.take());
+            self.retire(&key, child.cell.take());
             return Err(SpawnError::Transient { program, reason: error.to_string() });
         }
         self.orphans.forget(child.pid);
-        let (key, identity) = (child.key.clone(), child.identity.clone());
+        let identity = child.identity.clone();
         self.by_instance.insert(key.instance.clone(), token);
         if let Some(socket) = socket {
             self.sockets.insert(key.instance.clone(), socket);
@@ -371,9 +395,9 @@ impl Spawner {
         })
     }
 
-    fn retire(&mut self, cell: Option<Cell>) {
+    fn retire(&mut self, key: &ProcessKey, cell: Option<Cell>) {
         if let Some(cell) = cell {
-            self.cgroups.retire(cell, self.clock.now());
+            self.cgroups.retire(&key.instance, cell, self.clock.now());
         }
     }
 
@@ -388,6 +412,8 @@ impl Spawner {
 
     /// Kills everything and waits for it; answers how many were not gone in time.
     fn end(&mut self, events: &mut Events, limit: Duration) -> usize {
+        self.ending.store(true, Ordering::Release);
+        self.start_held(true);
         for child in self.children.values() {
             // who cannot be killed is counted among those that are left
             let _ = child.signal(GroupSignal::Kill);

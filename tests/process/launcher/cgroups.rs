@@ -2,9 +2,11 @@
 //! `SYMPHONY_TEST_CGROUP` may name one that was delegated, by its path as in `/proc/PID/cgroup`.
 
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use symphony::ids::{Generation, ProcessKey};
 use symphony::launcher::exit_cause::ExitCause;
 use symphony::launcher::local::{LocalLauncher, LocalOptions, cgroup_obstacle};
 use symphony::launcher::{ExitStatus, GroupSignal, Launcher};
@@ -167,6 +169,53 @@ fn what_a_cgroup_holds_is_not_limited_twice() {
 }
 
 #[test]
+fn the_next_start_waits_until_the_cgroup_of_the_last_is_empty() {
+    let test = "the_next_start_waits_until_the_cgroup_of_the_last_is_empty";
+    let Some(place) = Place::with(test, "cgroup.procs") else { return };
+    let bench = place.bench();
+    // a folder below keeps a cgroup from being removed, as a process does that the kernel holds
+    let end_with_rest = |generation: u64| {
+        let mut order = bench.shell("a", "exec sleep 1000");
+        order.key.generation = Generation(generation);
+        let process = bench.start(order);
+        let rests: Vec<_> = place.cells().iter().map(|cell| cell.join("rest")).collect();
+        rests.iter().for_each(|rest| std::fs::create_dir(rest).unwrap());
+        bench.launcher.signal(&process.key, GroupSignal::Kill);
+        bench.exit_of(&process.key);
+        rests
+    };
+    let next = |generation: u64| {
+        let mut order = bench.shell("a", "exec sleep 1000");
+        order.key.generation = Generation(generation);
+        let key = order.key.clone();
+        bench.launcher.spawn(order);
+        key
+    };
+    let is_started = |key: &ProcessKey| {
+        place
+            .cells()
+            .iter()
+            .any(|cell| cell.ends_with(format!("{}-{}", key.instance, key.generation)))
+    };
+
+    let rests = end_with_rest(1);
+    let second = next(2);
+    // orders are taken one after the other: this one came later
+    bench.start(bench.shell("b", "exec sleep 1000"));
+    assert!(!is_started(&second), "{:?}", place.cells());
+    rests.iter().for_each(|rest| std::fs::remove_dir(rest).unwrap());
+    wait_until("the second start", || is_started(&second));
+
+    bench.launcher.signal(&second, GroupSignal::Kill);
+    bench.exit_of(&second);
+    wait_until("the cgroup's removal", || !is_started(&second));
+    let rests = end_with_rest(3);
+    let fourth = next(4);
+    assert!(bench.live().contains(&fourth), "who asks for all is told of all that was ordered");
+    rests.iter().for_each(|rest| std::fs::remove_dir(rest).unwrap());
+}
+
+#[test]
 fn cgroup_memory_limit_is_reported() {
     let test = "cgroup_memory_limit_is_reported";
     let (v1, v2) = ("memory.limit_in_bytes", "memory.max");
@@ -205,7 +254,8 @@ fn a_dead_runs_empty_cgroups_are_removed_and_live_ones_stay() {
     let test = "a_dead_runs_empty_cgroups_are_removed_and_live_ones_stay";
     let Some(place) = Place::with(test, "cgroup.procs") else { return };
     // pid 1 is there, and was not started at tick 5
-    let dead = place.folders[0].join("symphony-run-1-5-0");
+    let namespace = std::fs::metadata("/proc/self/ns/pid").unwrap().ino();
+    let dead = place.folders[0].join(format!("symphony-run-{namespace}-1-5-0"));
     std::fs::create_dir_all(dead.join("a-1")).unwrap();
     let kept = dead.join("b-1");
     std::fs::create_dir(&kept).unwrap();

@@ -27,11 +27,16 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    /// Looks at the cgroup of this process.
+    /// Looks at the cgroup that was given to this process: `path`, in `folder`. A launcher before this one may have moved
+    /// the process further down since.
     ///
     /// # Errors
     /// Why it cannot be looked at.
-    pub(super) fn of_own(hierarchy: &Hierarchy, folder: &Path) -> Result<Self, String> {
+    pub(super) fn of_given(
+        hierarchy: &Hierarchy,
+        path: &str,
+        folder: &Path,
+    ) -> Result<Self, String> {
         let metadata = std::fs::metadata(folder)
             .map_err(|error| format!("{} cannot be looked at: {error}", folder.display()))?;
         // files that only the root has, or only all others
@@ -46,7 +51,7 @@ impl Facts {
                 .parent()
                 .and_then(|above| Some(std::fs::metadata(above).ok()?.uid())),
             user: rustix::process::geteuid().as_raw(),
-            is_all_of_the_mount: hierarchy.own_path == hierarchy.mount_root,
+            is_all_of_the_mount: path == hierarchy.mount_root,
             is_machine_root,
         })
     }

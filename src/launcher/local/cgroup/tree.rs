@@ -1,13 +1,14 @@
 //! One hierarchy in which this launcher may make cgroups: a folder of its own, with one for each instance below.
 //!
 //! ```text
-//! symphony.service            what was given to us
-//! └─ symphony-run-PID-START-N this launcher
-//!    ├─ service               version 2: the service itself, since a cgroup with processes may have none below
-//!    └─ INSTANCE-GENERATION   a backend
+//! symphony.service               what was given to us
+//! └─ symphony-run-NS-PID-START-N this launcher
+//!    ├─ service                  version 2: the service itself, since a cgroup with processes may have none below
+//!    └─ INSTANCE-GENERATION      a backend
 //! ```
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::super::procfs;
@@ -43,7 +44,7 @@ impl Tree {
         if !hierarchy.writable {
             return Err(format!("{} is mounted read-only", hierarchy.mount_point.display()));
         }
-        Facts::of_own(hierarchy, &folder)?.judge()?;
+        Facts::of_given(hierarchy, path, &folder)?.judge()?;
         Self::make(hierarchy, &folder, run_name)
     }
 
@@ -151,14 +152,61 @@ impl Tree {
     }
 }
 
-/// The name of this launcher's folder; its process can be told from a later one with the same pid.
-pub(super) fn run_name(pid: u32, start_ticks: u64, number: usize) -> String {
-    format!("{MARK}{pid}-{start_ticks}-{number}")
+/// The name of a launcher's folder; its process can be told from a later one with the same pid, and from one in another
+/// pid namespace.
+pub(super) fn run_name(maker: Maker, number: usize) -> String {
+    let Maker { namespace, pid, start_ticks } = maker;
+    format!("{MARK}{namespace}-{pid}-{start_ticks}-{number}")
+}
+
+/// The process of a launcher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Maker {
+    /// The pid namespace that the pid counts in, by its inode.
+    pub namespace: u64,
+    /// Its pid.
+    pub pid: u32,
+    /// Its start in clock ticks since boot.
+    pub start_ticks: u64,
+}
+
+impl Maker {
+    /// This process.
+    ///
+    /// # Errors
+    /// When `/proc` does not tell.
+    pub(super) fn own() -> io::Result<Self> {
+        let pid = std::process::id();
+        let start_ticks = procfs::stat(pid)?.start_ticks;
+        Ok(Self { namespace: pid_namespace()?, pid, start_ticks })
+    }
+
+    /// Who made a folder of this name.
+    fn of(name: &str) -> Option<Self> {
+        let mut parts = name.strip_prefix(MARK)?.split('-');
+        let namespace = parts.next()?.parse().ok()?;
+        let maker = Self {
+            namespace,
+            pid: parts.next()?.parse().ok()?,
+            start_ticks: parts.next()?.parse().ok()?,
+        };
+        parts.next()?.parse::<usize>().ok()?;
+        parts.next().is_none().then_some(maker)
+    }
+
+    fn lives(&self) -> bool {
+        procfs::stat(self.pid).is_ok_and(|stat| stat.start_ticks == self.start_ticks)
+    }
+}
+
+fn pid_namespace() -> io::Result<u64> {
+    Ok(std::fs::metadata("/proc/self/ns/pid")?.ino())
 }
 
 /// A launcher before this one may have moved this process into its own folder.
 fn without_own_run(path: &str) -> &str {
-    let own = format!("/{MARK}{}-", std::process::id());
+    let Ok(namespace) = pid_namespace() else { return path };
+    let own = format!("/{MARK}{namespace}-{}-", std::process::id());
     match path.find(&own) {
         Some(0) => "/",
         Some(at) => &path[..at],
@@ -166,24 +214,19 @@ fn without_own_run(path: &str) -> &str {
     }
 }
 
-/// Removes what dead launchers left. Cgroups with processes in them stay: backends may outlive their service.
+/// Removes what dead launchers left. Cgroups with processes in them stay: backends may outlive their service. So do those
+/// of other pid namespaces: who lives there cannot be seen from here, and an empty one may be about to be entered.
 fn sweep_dead_runs(base: &Path) {
+    let Ok(namespace) = pid_namespace() else { return };
     for folder in folders(base) {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
-        if let Some((pid, start_ticks)) = maker(&name)
-            && procfs::stat(pid).ok().map(|stat| stat.start_ticks) != Some(start_ticks)
+        if let Some(maker) = Maker::of(&name)
+            && maker.namespace == namespace
+            && !maker.lives()
         {
             sweep(&folder);
         }
     }
-}
-
-/// The process that made a folder of this name, and its start.
-fn maker(name: &str) -> Option<(u32, u64)> {
-    let mut parts = name.strip_prefix(MARK)?.split('-');
-    let maker = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-    parts.next()?.parse::<usize>().ok()?;
-    parts.next().is_none().then_some(maker)
 }
 
 /// Removes the empty cgroups of a launcher, and it itself if none is left. The kernel refuses all others.
@@ -278,23 +321,40 @@ mod tests {
     fn what_dead_runs_left_is_removed_and_nothing_else() {
         let place = place("", "");
         let given = place.path().join("given");
-        let own = std::process::id();
-        let start = procfs::stat(own).unwrap().start_ticks;
+        let live = Maker::own().unwrap();
+        let dead = Maker { start_ticks: live.start_ticks + 1, ..live };
+        let elsewhere = Maker { namespace: live.namespace + 1, ..dead };
         let make = |name: &str| std::fs::create_dir_all(given.join(name)).unwrap();
-        make(&format!("{}/a-1", run_name(own, start + 1, 0)));
-        make(&format!("{}/a-1", run_name(own, start, 7)));
+        for (maker, number) in [(dead, 0), (live, 7), (elsewhere, 0)] {
+            make(&format!("{}/a-1", run_name(maker, number)));
+        }
         make("other/a-1");
         make("symphony-run-x/a-1");
         Tree::at(&hierarchy(place.path(), Version::V1), "/given", "r").unwrap();
-        assert!(!given.join(run_name(own, start + 1, 0)).exists(), "of an earlier process");
-        assert!(given.join(run_name(own, start, 7)).join("a-1").exists(), "of a live one");
+        assert!(!given.join(run_name(dead, 0)).exists(), "of an earlier process");
+        assert!(given.join(run_name(live, 7)).join("a-1").exists(), "of a live one");
+        assert!(given.join(run_name(elsewhere, 0)).join("a-1").exists(), "it may live there");
         assert!(given.join("other/a-1").exists() && given.join("symphony-run-x/a-1").exists());
     }
 
     #[test]
+    fn the_second_launcher_of_a_container_has_its_place_beside_the_first() {
+        let place = place("memory", "");
+        // as root of a cgroup namespace: all of the mount, and not the machine's own root
+        let first = run_name(Maker::own().unwrap(), 0);
+        let hierarchy = Hierarchy {
+            own_path: format!("/{first}/{SERVICE}"),
+            mount_point: place.path().join("given"),
+            ..hierarchy(place.path(), Version::V2)
+        };
+        let tree = Tree::in_own(&hierarchy, "r").unwrap();
+        assert_eq!(tree.folder("x-1").path, place.path().join("given/r/x-1"));
+    }
+
+    #[test]
     fn our_own_earlier_move_is_seen_through() {
-        let own = std::process::id();
-        let service = format!("/a/symphony-run-{own}-5-0/service");
+        let own = run_name(Maker::own().unwrap(), 0);
+        let service = format!("/a/{own}/service");
         assert_eq!(without_own_run(&service), "/a");
         assert_eq!(without_own_run(&service[2..]), "/");
         assert_eq!(without_own_run("/a/symphony-run-0-5-0/x"), "/a/symphony-run-0-5-0/x");
