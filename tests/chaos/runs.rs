@@ -244,6 +244,30 @@ fn what_dies_too_often_is_parked_by_the_default_limits_and_that_is_right() {
 }
 
 #[test]
+fn a_member_of_a_group_that_is_taken_along_keeps_its_limits() {
+    let often = json!({ "max_consecutive_failures": 100, "window_max": 100 });
+    let models = [fake("a", &[]).with("restart", often), fake("b", &[])];
+    let service = Service::start_with(&models, |file| {
+        let pair = json!({ "name": "pair", "strategy": "one_for_all", "members": ["a", "b"],
+                           "intensity": 100, "period": "30m" });
+        file["groups"] = json!([pair]);
+    });
+    service.load("a");
+    service.load("b");
+    let along = |events: Vec<String>| events.iter().filter(|kind| *kind == "exited").count();
+    // more often than b may fail by itself
+    until("b is taken along more often than it may fail", || {
+        let only = ["--only", "kill", "--models", "a", "--faults", "8", "--every", "300ms"];
+        let (code, report) = against(&service, &only);
+        assert_eq!(code, 0, "{report:#}");
+        assert_eq!(report["given_up"], json!([]));
+        (along(service.kinds("b")) > 5).then_some(())
+    });
+    assert!(service.row("b").exit_reason().starts_with("with a: signal 9"));
+    service.stop();
+}
+
+#[test]
 fn there_must_be_something_to_hit() {
     let service = Service::start(&[fake("a", &[])]);
     let endpoint = service.endpoint("cli");
