@@ -216,7 +216,7 @@ fn state(pid: u32) -> Option<char> {
 fn what_is_frozen_runs_on_when_the_run_is_interrupted() {
     let service = Service::start(&[fake("a", &[]).unwatched()]);
     let pid = service.load("a").pid();
-    for signal in [Signal::INT, Signal::TERM] {
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT] {
         let endpoint = service.endpoint("cli");
         let only = ["--only", "freeze", "--for", "10m", "--every", "50ms"];
         let running =

@@ -34,7 +34,7 @@ pub fn run(args: &ChaosArgs, session: &Session) -> Result<ExitCode, CliError> {
         ));
     }
     // the faults that last are undone and the report is told, whenever the end comes
-    let stop = early_stop::listen()?;
+    let stop = early_stop::listen_to_all()?;
     let options = options(args);
     let again = format!("seed {0} (the same faults again: --seed {0})", options.seed);
     if session.output.is_json() {
