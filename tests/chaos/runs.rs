@@ -83,6 +83,25 @@ fn a_service_of_its_own_holds_and_leaves_nothing() {
 }
 
 #[test]
+fn a_service_of_its_own_goes_when_the_terminal_does() {
+    let home = tempfile::tempdir().unwrap();
+    let mut command = chaos(&["--start=4", "--for", "10m", "--only", "garbage"]);
+    let running = command.env("TMPDIR", home.path()).spawn().unwrap();
+    let entries = || home.path().read_dir().unwrap().flatten().collect::<Vec<_>>();
+    until("the service's socket", || {
+        entries().iter().any(|stage| stage.path().join("cli.sock").exists()).then_some(())
+    });
+    kill_process(Pid::from_child(&running), Signal::HUP).unwrap();
+    let output = running.wait_with_output().unwrap();
+    // without a report where its models were still loaded
+    let (code, answer) = told(&output);
+    let was_loading =
+        answer["error"].as_str().is_some_and(|error| error.starts_with("interrupted"));
+    assert!(was_loading && code == 1 || answer["interrupted"] == true && code == 0, "{answer}");
+    assert!(entries().is_empty(), "left behind: {:?}", entries());
+}
+
+#[test]
 fn the_same_seed_does_the_same_faults() {
     let service = service(2);
     let arguments = ["--seed", "4711", "--faults", "10", "--every", "40ms"];
