@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::chaos::invariants::Violation;
+use crate::chaos::invariants::growth::percent;
 use crate::chaos::report::Report;
 use crate::chaos::run::{self, ChaosError, Length, Options};
 use crate::chaos::tally::Spread;
@@ -224,9 +225,14 @@ fn times(spread: Option<Spread>) -> [Cell; 2] {
 fn usage(report: &Report) -> String {
     let start = report.usage_at_start;
     let Some(end) = report.usage_at_end else { return "The service is gone".to_owned() };
-    let change = (end.memory_bytes as f64 / start.memory_bytes.max(1) as f64 - 1.0) * 100.0;
+    let change = percent(start.memory_bytes, end.memory_bytes);
+    // the rule of a long run has the warm service as its base; both figures are told
+    let warm = report.memory_warm_bytes.map_or_else(String::new, |warm| {
+        let change = percent(warm, end.memory_bytes);
+        format!(", {:.1} MiB when warm ({change:+.1} % since)", warm as f64 / 1_048_576.0)
+    });
     format!(
-        "Service: memory {:.1} -> {:.1} MiB ({change:+.1} %), descriptors {} -> {}, threads {} -> {}, backends {} -> {}",
+        "Service: memory {:.1} -> {:.1} MiB ({change:+.1} %){warm}, descriptors {} -> {}, threads {} -> {}, backends {} -> {}",
         start.memory_bytes as f64 / 1_048_576.0,
         end.memory_bytes as f64 / 1_048_576.0,
         start.descriptors,
