@@ -281,6 +281,8 @@ pub const PROBER_END: Duration = Duration::from_secs(1);
 pub const DRAIN_CHECK_EVERY: Duration = Duration::from_millis(5);
 /// How long the clean-up of an interrupted demo may take in all.
 pub const DEMO_CLEAN_UP: Duration = Duration::from_secs(30);
+/// How long processes of a private service that were killed may take to be gone: the kernel frees their memory.
+pub const STAGE_KILLED: Duration = Duration::from_secs(10);
 
 /// Events of one subject that `chaos` keeps since it was last quiet: a row of restarts up to any sensible limit.
 pub const CHAOS_HISTORY: usize = 256;

@@ -37,6 +37,11 @@ impl Backend {
         }
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
     /// Sends a signal to it alone.
     ///
     /// # Errors
@@ -72,6 +77,18 @@ impl Backend {
         }
         Ok(file)
     }
+}
+
+/// Everything alive that was started to serve an endpoint in this folder, helpers of backends among it.
+pub fn serving_in(folder: &Path) -> Vec<Backend> {
+    let prefix = format!("ipc://{}/", folder.display());
+    all_pids()
+        .into_iter()
+        .filter_map(|pid| {
+            let endpoint = served_endpoint(pid).filter(|found| found.starts_with(&prefix))?;
+            Backend::find(pid, &endpoint).ok().filter(|backend| !backend.has_ended())
+        })
+        .collect()
 }
 
 /// The endpoint that a backend was told to serve; `None` for any other process.
@@ -165,7 +182,7 @@ pub fn usage<'a>(pid: u32, endpoints: impl IntoIterator<Item = &'a str>) -> Opti
 }
 
 #[cfg(test)]
-pub(super) mod testing {
+pub(crate) mod testing {
     use std::os::unix::process::CommandExt;
     use std::process::{Child, Command, Stdio};
     use std::time::Duration;

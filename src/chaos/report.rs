@@ -39,6 +39,8 @@ pub struct Report {
     pub usage_at_start: Usage,
     /// And after the last one; none: the service is gone.
     pub usage_at_end: Option<Usage>,
+    /// Its memory when it was warm, bytes; none in a short run.
+    pub memory_warm_bytes: Option<u64>,
     /// Its memory in the course of the run.
     pub memory: Vec<Sample>,
     /// Events that were no longer kept when they were asked for.

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::faults::{Faults, Targets};
-use super::invariants::growth::{Usage, growth};
+use super::invariants::growth::{self, Usage};
 use super::invariants::{Invariant, Violation, whole};
 use super::load::{Load, LoadOptions, Requests};
 use super::plan::{Fault, FaultKind, Plan, PlanOptions};
@@ -281,7 +281,7 @@ impl Run<'_> {
         loop {
             self.watch.read_events(&mut self.service);
             let usage = self.usage()?;
-            match growth(start, self.warm_bytes(), usage) {
+            match growth::growth(start, self.warm_bytes(), usage) {
                 None => return Some(usage),
                 Some(violation) if self.clock.now() >= end => {
                     self.watch.broken(violation);
@@ -292,12 +292,10 @@ impl Run<'_> {
         }
     }
 
-    /// The memory when each kind of fault had come some times; none in a run that is not twice as long.
     fn warm_bytes(&self) -> Option<u64> {
-        let warm = limits::CHAOS_WARM.as_secs();
-        let last = self.memory.last()?;
-        let first = self.memory.iter().find(|sample| sample.seconds >= warm)?;
-        (last.seconds >= warm * 2).then_some(first.memory_bytes)
+        let looks: Vec<_> =
+            self.memory.iter().map(|look| (look.seconds, look.memory_bytes)).collect();
+        growth::warm_bytes(&looks)
     }
 
     fn report(
@@ -307,6 +305,7 @@ impl Run<'_> {
         requests: Requests,
         seconds: f64,
     ) -> Report {
+        let memory_warm_bytes = self.warm_bytes();
         let watch = self.watch;
         let given_up = |(name, state): (String, String)| (state == "parked").then_some(name);
         Report {
@@ -323,6 +322,7 @@ impl Run<'_> {
             requests,
             usage_at_start,
             usage_at_end,
+            memory_warm_bytes,
             memory: self.memory,
             events_missed: watch.events_missed,
             invariants: rules(&watch.violations),

@@ -5,6 +5,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::{Value, json};
 
 use super::client::Client;
@@ -12,6 +13,7 @@ use super::configuration::{self, Request, ServiceFlags};
 use super::daemon::{self, Started};
 use super::error::CliError;
 use super::interruption::Interruption;
+use crate::chaos::processes::serving_in;
 use crate::clock::Clock;
 use crate::limits;
 
@@ -28,6 +30,8 @@ pub struct Stage {
     pub endpoint: String,
     /// Its process.
     pub pid: u64,
+    /// Whether folder and service are somebody else's to take away, or are gone.
+    is_over: bool,
 }
 
 impl Stage {
@@ -45,7 +49,7 @@ impl Stage {
         match making(interruption, || make_folder(&folder, models))
             .and_then(|config| start(config, flags, interruption))
         {
-            Ok((endpoint, pid)) => Ok(Self { folder, endpoint, pid }),
+            Ok((endpoint, pid)) => Ok(Self { folder, endpoint, pid, is_over: false }),
             Err(error) => {
                 // an interrupted service ends, too: that is no failure of its start
                 if let Some(interruption) = interruption {
@@ -58,34 +62,95 @@ impl Stage {
         }
     }
 
-    /// Stops the service and removes the folder.
+    /// Leaves folder and service to whoever uses them from now on.
+    pub fn leave(mut self) {
+        self.is_over = true;
+    }
+
+    /// Stops the service and removes the folder. A service that does not stop is killed, and its backends with it.
     ///
     /// # Errors
-    /// What was left behind, or why the service could not be asked to stop.
+    /// What was left behind, or why the service could not be asked to stop; nothing is left of it then either.
     pub fn strike(self) -> Result<(), CliError> {
         let stopped = Client::connect(&self.endpoint)
             .and_then(|client| client.ask("stop-service", json!({}), limits::CLI_PATIENCE));
-        let clock = Clock::start();
-        while process_lives(self.pid) && clock.now().since_origin() < PATIENCE {
-            std::thread::park_timeout(limits::DAEMON_CHECK_EVERY);
-        }
+        self.wait_for_end(PATIENCE);
         let mut left = Vec::new();
-        if process_lives(self.pid) {
-            left.push(format!("process {}", self.pid));
+        if self.service_lives() {
+            left.push(format!("process {} of the service", self.pid));
         }
+        let backends = serving_in(&self.folder);
+        left.extend(
+            backends.iter().map(|backend| format!("process {} of a backend", backend.pid())),
+        );
         for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             if ![CONFIGURATION, "state"].contains(&name.as_str()) {
                 left.push(name);
             }
         }
-        let _ = fs::remove_dir_all(&self.folder);
-        stopped?;
-        if left.is_empty() {
-            Ok(())
-        } else {
-            Err(CliError::Failed(format!("the service left behind: {}", left.join(", "))))
+        drop(self);
+        if !left.is_empty() {
+            let left = left.join(", ");
+            return Err(CliError::Failed(format!(
+                "the service left behind: {left} (taken away now)"
+            )));
         }
+        stopped?;
+        Ok(())
+    }
+
+    fn wait_for_end(&self, patience: Duration) {
+        let clock = Clock::start();
+        while self.service_lives() && clock.now().since_origin() < patience {
+            std::thread::park_timeout(limits::DAEMON_CHECK_EVERY);
+        }
+    }
+
+    fn service_lives(&self) -> bool {
+        // a zombie has no command line any more; whoever is its parent has still to reap it
+        fs::read(format!("/proc/{}/cmdline", self.pid)).is_ok_and(|line| self.is_ours(&line))
+    }
+
+    /// The service has the folder in its arguments, and no other process has.
+    fn is_ours(&self, arguments: &[u8]) -> bool {
+        String::from_utf8_lossy(arguments).contains(&*self.folder.to_string_lossy())
+    }
+
+    /// Kills the service by a descriptor of exactly that process.
+    fn kill_service(&self) {
+        let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else { return };
+        let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { return };
+        // looked at when the descriptor holds it
+        if self.service_lives() {
+            // one that ended meanwhile needs none
+            let _ = pidfd_send_signal(&process, Signal::KILL);
+        }
+    }
+}
+
+impl Drop for Stage {
+    /// Takes away what is there, also when a command fails midway.
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        self.kill_service();
+        // it starts nothing any more when it is gone
+        self.wait_for_end(limits::STAGE_KILLED);
+        let clock = Clock::start();
+        loop {
+            let backends = serving_in(&self.folder);
+            for backend in &backends {
+                let _ = backend.signal(Signal::KILL);
+            }
+            if backends.is_empty() || clock.now().since_origin() >= limits::STAGE_KILLED {
+                break;
+            }
+            std::thread::park_timeout(limits::DAEMON_CHECK_EVERY);
+        }
+        // made by this process alone
+        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
@@ -145,7 +210,46 @@ fn start(
     }
 }
 
-fn process_lives(pid: u64) -> bool {
-    // a zombie has no command line any more; whoever is its parent has still to reap it
-    fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+    use crate::chaos::processes::testing::{Sleeper, until};
+
+    #[test]
+    fn a_stage_that_falls_takes_service_and_backends_along_and_nothing_else() {
+        let home = tempfile::tempdir().expect("folder");
+        let folder = home.path().join("stage");
+        fs::create_dir_all(folder.join("state")).expect("made");
+        let mut service = std::process::Command::new("sh");
+        service.args(["-c", "read line", &folder.display().to_string()]);
+        service.stdin(std::process::Stdio::piped());
+        let mut service = service.spawn().expect("started");
+        let endpoint = |folder: &Path| format!("ipc://{}/a.sock", folder.display());
+        let mut backend = Sleeper::serving(&endpoint(&folder));
+        let other = Sleeper::serving(&endpoint(&home.path().join("stage-2")));
+        let stage = Stage {
+            folder: folder.clone(),
+            endpoint: endpoint(&folder),
+            pid: service.id().into(),
+            is_over: false,
+        };
+        until(|| stage.service_lives());
+        drop(stage);
+        assert_eq!(service.wait().expect("ended").signal(), Some(9));
+        assert_eq!(backend.child.wait().expect("ended").signal(), Some(9));
+        assert!(!folder.exists());
+        assert!(!other.backend().has_ended());
+    }
+
+    #[test]
+    fn a_stage_that_is_left_stays() {
+        let home = tempfile::tempdir().expect("folder");
+        let folder = home.path().join("stage");
+        fs::create_dir(&folder).expect("made");
+        let backend = Sleeper::serving(&format!("ipc://{}/a.sock", folder.display()));
+        Stage { folder: folder.clone(), endpoint: String::new(), pid: 0, is_over: false }.leave();
+        assert!(folder.exists() && !backend.backend().has_ended());
+    }
 }

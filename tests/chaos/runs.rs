@@ -83,6 +83,25 @@ fn a_service_of_its_own_holds_and_leaves_nothing() {
 }
 
 #[test]
+fn a_service_of_its_own_goes_when_the_terminal_does() {
+    let home = tempfile::tempdir().unwrap();
+    let mut command = chaos(&["--start=4", "--for", "10m", "--only", "garbage"]);
+    let running = command.env("TMPDIR", home.path()).spawn().unwrap();
+    let entries = || home.path().read_dir().unwrap().flatten().collect::<Vec<_>>();
+    until("the service's socket", || {
+        entries().iter().any(|stage| stage.path().join("cli.sock").exists()).then_some(())
+    });
+    kill_process(Pid::from_child(&running), Signal::HUP).unwrap();
+    let output = running.wait_with_output().unwrap();
+    // without a report where its models were still loaded
+    let (code, answer) = told(&output);
+    let was_loading =
+        answer["error"].as_str().is_some_and(|error| error.starts_with("interrupted"));
+    assert!(was_loading && code == 1 || answer["interrupted"] == true && code == 0, "{answer}");
+    assert!(entries().is_empty(), "left behind: {:?}", entries());
+}
+
+#[test]
 fn the_same_seed_does_the_same_faults() {
     let service = service(2);
     let arguments = ["--seed", "4711", "--faults", "10", "--every", "40ms"];
@@ -216,7 +235,7 @@ fn state(pid: u32) -> Option<char> {
 fn what_is_frozen_runs_on_when_the_run_is_interrupted() {
     let service = Service::start(&[fake("a", &[]).unwatched()]);
     let pid = service.load("a").pid();
-    for signal in [Signal::INT, Signal::TERM] {
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT] {
         let endpoint = service.endpoint("cli");
         let only = ["--only", "freeze", "--for", "10m", "--every", "50ms"];
         let running =
@@ -240,6 +259,30 @@ fn what_dies_too_often_is_parked_by_the_default_limits_and_that_is_right() {
     // five restarts in a row are allowed, the sixth death is the last
     assert_eq!(count(&report, "kill", "count"), 6);
     assert_eq!(service.kinds("a").last().map(String::as_str), Some("parked"));
+    service.stop();
+}
+
+#[test]
+fn a_member_of_a_group_that_is_taken_along_keeps_its_limits() {
+    let often = json!({ "max_consecutive_failures": 100, "window_max": 100 });
+    let models = [fake("a", &[]).with("restart", often), fake("b", &[])];
+    let service = Service::start_with(&models, |file| {
+        let pair = json!({ "name": "pair", "strategy": "one_for_all", "members": ["a", "b"],
+                           "intensity": 100, "period": "30m" });
+        file["groups"] = json!([pair]);
+    });
+    service.load("a");
+    service.load("b");
+    let along = |events: Vec<String>| events.iter().filter(|kind| *kind == "exited").count();
+    // more often than b may fail by itself
+    until("b is taken along more often than it may fail", || {
+        let only = ["--only", "kill", "--models", "a", "--faults", "8", "--every", "300ms"];
+        let (code, report) = against(&service, &only);
+        assert_eq!(code, 0, "{report:#}");
+        assert_eq!(report["given_up"], json!([]));
+        (along(service.kinds("b")) > 5).then_some(())
+    });
+    assert!(service.row("b").exit_reason().starts_with("with a: signal 9"));
     service.stop();
 }
 

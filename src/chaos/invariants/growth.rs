@@ -18,9 +18,23 @@ pub struct Usage {
     pub processes: usize,
 }
 
-/// Compares a quiet moment at the end with one at the start. `warm_bytes` is the memory when each kind of fault had come some
-/// times: from then on it may not grow at all, but for its percents and the events that the service keeps. A short run has
-/// none, and gets a slack instead.
+/// By how many percent `to` is more than `from`.
+pub fn percent(from: u64, to: u64) -> f64 {
+    (to as f64 / from.max(1) as f64 - 1.0) * 100.0
+}
+
+/// The memory of a service that is warm, from samples of a run (seconds, bytes): the least of some looks after each kind of
+/// fault had come some times, since one look may fall into a burst. None in a run that is not twice as long.
+pub fn warm_bytes(samples: &[(u64, u64)]) -> Option<u64> {
+    let from = limits::CHAOS_WARM.as_secs();
+    let (last, _) = samples.last()?;
+    let looks = samples.iter().filter(|(at, _)| (from..from + from / 2).contains(at));
+    let least = looks.map(|(_, bytes)| *bytes).min()?;
+    (*last >= from * 2).then_some(least)
+}
+
+/// Compares a quiet moment at the end with one at the start. `warm_bytes`: see there; from then on memory may not grow at
+/// all, but for its percents and the events that the service keeps. A short run has none, and gets a slack instead.
 pub fn growth(start: Usage, warm_bytes: Option<u64>, end: Usage) -> Option<Violation> {
     let with_percents = |bytes: u64| bytes + bytes * limits::CHAOS_MEMORY_PERCENT / 100;
     let most_memory = match warm_bytes {
@@ -30,9 +44,10 @@ pub fn growth(start: Usage, warm_bytes: Option<u64>, end: Usage) -> Option<Viola
     let mut grown = Vec::new();
     if end.memory_bytes > most_memory {
         grown.push(format!(
-            "memory from {} to {} KiB, at most {} KiB are allowed",
+            "memory from {} to {} KiB{}, at most {} KiB are allowed",
             start.memory_bytes / 1024,
             end.memory_bytes / 1024,
+            warm_bytes.map(|warm| format!(" ({} KiB when warm)", warm / 1024)).unwrap_or_default(),
             most_memory / 1024
         ));
     }
@@ -77,6 +92,26 @@ mod tests {
         assert_eq!(growth(START, Some(120 * MIB), end(127)), None);
         assert!(growth(START, Some(120 * MIB), end(128)).is_some());
         assert!(growth(START, Some(90 * MIB), end(107)).is_some(), "no slack beside");
+    }
+
+    #[test]
+    fn warm_is_the_least_of_some_looks_of_a_long_run() {
+        let every_ten = |to: u64| (1..=to / 10).map(|n| (n * 10, n * MIB)).collect::<Vec<_>>();
+        let mut samples = every_ten(240);
+        assert_eq!(warm_bytes(&samples), Some(12 * MIB));
+        // a burst at the first look
+        samples[11].1 = 99 * MIB;
+        assert_eq!(warm_bytes(&samples), Some(13 * MIB));
+        assert_eq!(warm_bytes(&every_ten(230)), None, "too short");
+        assert_eq!(warm_bytes(&[]), None);
+    }
+
+    #[test]
+    fn the_violation_tells_start_warm_and_end() {
+        let end = Usage { memory_bytes: 150 * MIB, ..START };
+        let what = growth(START, Some(120 * MIB), end).expect("grown").what;
+        assert!(what.contains("from 102400 to 153600 KiB (122880 KiB when warm)"), "{what}");
+        assert!((percent(100, 105) - 5.0).abs() < 1e-9 && percent(0, 0) < 0.0);
     }
 
     #[test]

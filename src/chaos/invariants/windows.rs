@@ -67,6 +67,30 @@ struct Book {
     answered: VecDeque<Event>,
 }
 
+/// Whose failure an event of an instance tells of. Events tell it in words alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Blame {
+    /// Its own: it counts.
+    Own,
+    /// Another member of its group failed, or the group gave up.
+    Group,
+    /// None: somebody wanted it started anew, which clears what was counted.
+    ByHand,
+}
+
+impl Blame {
+    fn of(event: &Event) -> Self {
+        let cause = event.cause.as_deref().unwrap_or_default();
+        // `with a: signal 9 (signal 15)`; `group pair: 5 restarts in 1m used up, last: a: signal 9`
+        let gave_up = cause.starts_with("group ") && cause.contains(" used up, last: ");
+        match cause {
+            _ if cause.starts_with("with ") || gave_up => Self::Group,
+            _ if cause.starts_with("restart by hand") => Self::ByHand,
+            _ => Self::Own,
+        }
+    }
+}
+
 impl WindowLimits {
     /// The limits in force.
     pub fn new(
@@ -108,9 +132,16 @@ impl WindowLimits {
                 if ready_ms.is_some_and(|ready| ready + slack_ms >= bounds.reset_after_ms as f64) {
                     book.in_row = 0;
                 }
-                book.in_row = book.in_row.saturating_add(1);
-                book.exit = Some(event.clone());
+                match Blame::of(event) {
+                    Blame::Own => {
+                        book.in_row = book.in_row.saturating_add(1);
+                        book.exit = Some(event.clone());
+                    }
+                    Blame::Group => book.exit = None,
+                    Blame::ByHand => *book = Book::default(),
+                }
             }
+            "starting" if Blame::of(event) == Blame::ByHand => *book = Book::default(),
             "starting" | "backoff" => {
                 if let Some(exit) = book.exit.take() {
                     return book.restarted(event, &exit, bounds, slack_ms, histories);
@@ -119,7 +150,9 @@ impl WindowLimits {
             // the one trial start after it is the last in its row
             "parked" => {
                 book.exit = None;
-                book.in_row = bounds.max_consecutive_failures;
+                if Blame::of(event) == Blame::Own {
+                    book.in_row = bounds.max_consecutive_failures;
+                }
             }
             "stopped" => *book = Book::default(),
             _ => {}

@@ -73,6 +73,64 @@ fn parking_ends_a_row_and_its_trial_is_the_last_one() {
     assert!(run(bounds(), &restarted).is_some());
 }
 
+/// Events with their causes.
+fn run_told(bounds: ModelLimits, events: &[(f64, &str, &str)]) -> Option<Violation> {
+    let mut histories = Histories::default();
+    let mut checker = checker(bounds);
+    (1..).zip(events).find_map(|(seq, (seconds, kind, cause))| {
+        let mut event = (*event(seq, *seconds, kind, seq)).clone();
+        event.cause = Some((*cause).to_owned());
+        let event = Event::new(event);
+        histories.record(&event);
+        checker.see(&event, &histories)
+    })
+}
+
+/// Ends of this cause, each followed by a restart.
+fn ends(times: usize, cause: &str) -> Vec<(f64, &str, &str)> {
+    let life = [
+        (0.0, "starting", ""),
+        (0.0, "ready", ""),
+        (0.1, "stopping", cause),
+        (0.1, "exited", cause),
+    ];
+    let mut events = life.repeat(times);
+    events.push((0.2, "starting", cause));
+    events
+}
+
+#[test]
+fn ends_that_others_of_the_group_brought_about_do_not_count() {
+    assert_eq!(run_told(bounds(), &ends(50, "with b: signal 9 (signal 15)")), None);
+    let hung = run_told(bounds(), &ends(4, "hang: 3 pings missed (signal 9)"));
+    assert!(hung.is_some(), "one that was ended for its own fault counts");
+    // neither forgives it what it did itself
+    let own = ends(2, "signal 9");
+    let life = [&own[..], &ends(9, "with b: exit 1"), &ends(2, "signal 9")].concat();
+    let what = run_told(bounds(), &life).unwrap().what;
+    assert_eq!(what, "restarted after 4 failures in a row, 3 restarts are allowed");
+}
+
+#[test]
+fn one_that_is_parked_with_its_group_keeps_its_own_row() {
+    for cause in [
+        "with b: exit 3; one trial start after a rest of 5m",
+        "group pair: 1 restart in 1m used up, last: b: exit 3; one trial start after a rest of 5m",
+    ] {
+        let mut life = vec![(0.0, "starting", ""), (0.1, "exited", cause), (0.1, "parked", cause)];
+        life.extend([(300.0, "starting", ""), (300.1, "exited", "exit 1"), (300.1, "backoff", "")]);
+        assert_eq!(run_told(bounds(), &life), None, "{cause}");
+    }
+}
+
+#[test]
+fn a_restart_by_hand_clears_what_was_counted() {
+    let by_hand = ends(1, "restart by hand (exit 0)");
+    assert_eq!(run_told(bounds(), &ends(50, "restart by hand (exit 0)")), None);
+    let own = ends(3, "signal 9");
+    assert_eq!(run_told(bounds(), &[&own[..], &by_hand, &own].concat()), None);
+}
+
 #[test]
 fn who_retries_for_ever_has_no_limit() {
     let bounds = ModelLimits { on_give_up: "retry".into(), ..bounds() };

@@ -1,12 +1,13 @@
 //! `symphony chaos`: faults on purpose against a running service, or one of its own, and a report of what held.
 
 use std::process::ExitCode;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::chaos::invariants::Violation;
+use crate::chaos::invariants::growth::percent;
 use crate::chaos::report::Report;
 use crate::chaos::run::{self, ChaosError, Length, Options};
 use crate::chaos::tally::Spread;
@@ -34,7 +35,7 @@ pub fn run(args: &ChaosArgs, session: &Session) -> Result<ExitCode, CliError> {
         ));
     }
     // the faults that last are undone and the report is told, whenever the end comes
-    let stop = early_stop::listen()?;
+    let stop = early_stop::listen_to_all()?;
     let options = options(args);
     let again = format!("seed {0} (the same faults again: --seed {0})", options.seed);
     if session.output.is_json() {
@@ -45,7 +46,7 @@ pub fn run(args: &ChaosArgs, session: &Session) -> Result<ExitCode, CliError> {
     }
     let report = match args.start {
         None => run::run(&options, &session.endpoint()?, &stop).map_err(told)?,
-        Some(models) => on_a_stage(&options, models, &stop)?,
+        Some(models) => on_a_stage(&options, models, &stop, &session.output)?,
     };
     tell(&report, &session.output)?;
     Ok(if report.held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -76,20 +77,25 @@ fn told(error: ChaosError) -> CliError {
 
 // ---- a service of its own --------------------------------------------------------------------------------------
 
-fn on_a_stage(options: &Options, models: u16, stop: &AtomicBool) -> Result<Report, CliError> {
+fn on_a_stage(
+    options: &Options,
+    models: u16,
+    stop: &AtomicBool,
+    output: &Output,
+) -> Result<Report, CliError> {
     let (random, ..) = uuid::Uuid::new_v4().as_fields();
     let folder = std::env::temp_dir().join(format!("symphony-chaos-{random:08x}"));
     let flags = ServiceFlags { allow_chaos: true, ..ServiceFlags::default() };
     let stage = Stage::build(folder, &configuration(models), flags, None)?;
-    let outcome = wait_until_loaded(&stage.endpoint, models)
+    let outcome = wait_until_loaded(&stage.endpoint, models, stop)
         .and_then(|()| run::run(options, &stage.endpoint, stop).map_err(told));
     let struck = stage.strike();
-    let report = outcome?;
-    // a service that broke a rule may not stop as it should either; the report tells more
-    if report.held {
-        struck?;
+    if let (Err(left), false) = (&struck, matches!(&outcome, Ok(report) if report.held)) {
+        // what went wrong before tells more, and this is told beside it
+        output.note(format!("Error: {left}"));
+        return outcome;
     }
-    Ok(report)
+    struck.and(outcome)
 }
 
 /// Health is asked for often, so that hangs are found within a short run; restarts are allowed as many as chaos needs, so
@@ -112,7 +118,7 @@ fn configuration(models: u16) -> Value {
     })
 }
 
-fn wait_until_loaded(endpoint: &str, models: u16) -> Result<(), CliError> {
+fn wait_until_loaded(endpoint: &str, models: u16, stop: &AtomicBool) -> Result<(), CliError> {
     let client = Client::connect(endpoint)?;
     let clock = Clock::start();
     loop {
@@ -121,6 +127,12 @@ fn wait_until_loaded(endpoint: &str, models: u16) -> Result<(), CliError> {
         let ready = rows.iter().filter(|row| row["state"] == "ready").count();
         if ready >= usize::from(models) {
             return Ok(());
+        }
+        if stop.load(Ordering::Relaxed) {
+            let text = format!(
+                "interrupted while {ready} of {models} models of the private service were ready"
+            );
+            return Err(CliError::Failed(text));
         }
         if clock.now().since_origin() >= limits::CLI_LOAD_PATIENCE {
             let text = format!("only {ready} of {models} models of the private service are ready");
@@ -213,9 +225,14 @@ fn times(spread: Option<Spread>) -> [Cell; 2] {
 fn usage(report: &Report) -> String {
     let start = report.usage_at_start;
     let Some(end) = report.usage_at_end else { return "The service is gone".to_owned() };
-    let change = (end.memory_bytes as f64 / start.memory_bytes.max(1) as f64 - 1.0) * 100.0;
+    let change = percent(start.memory_bytes, end.memory_bytes);
+    // the rule of a long run has the warm service as its base; both figures are told
+    let warm = report.memory_warm_bytes.map_or_else(String::new, |warm| {
+        let change = percent(warm, end.memory_bytes);
+        format!(", {:.1} MiB when warm ({change:+.1} % since)", warm as f64 / 1_048_576.0)
+    });
     format!(
-        "Service: memory {:.1} -> {:.1} MiB ({change:+.1} %), descriptors {} -> {}, threads {} -> {}, backends {} -> {}",
+        "Service: memory {:.1} -> {:.1} MiB ({change:+.1} %){warm}, descriptors {} -> {}, threads {} -> {}, backends {} -> {}",
         start.memory_bytes as f64 / 1_048_576.0,
         end.memory_bytes as f64 / 1_048_576.0,
         start.descriptors,

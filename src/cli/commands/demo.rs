@@ -58,6 +58,7 @@ fn play(
             stage.endpoint,
             stage.folder.display()
         ))?;
+        stage.leave();
         return Ok(ExitCode::SUCCESS);
     }
     let struck = stage.strike();
