@@ -1,12 +1,14 @@
 //! Groups and dependencies: what is counted together, what is waited for, and when all come back.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use symphony::ids::{Generation, GroupName, ModelName};
 use symphony::instance::messages::{ModelError, RestartModel, UnloadModel};
 use symphony::instance::state::State;
 use symphony::instance::{FindGroup, FindLive, Present};
 use symphony::launcher::ExitStatus;
+use symphony::limits;
 use symphony::probe::scripted::ScriptedProber;
 use symphony::registry::messages::InstanceView;
 use symphony::settings::model::{GroupSpec, Settings};
@@ -123,19 +125,21 @@ fn all_wait_for_the_delay_of_the_one_that_failed() {
     });
 }
 
+/// The first model is started after the second, which may take hours.
+fn after_slow_db(mut settings: Settings) -> Settings {
+    let agent = Arc::make_mut(&mut settings.models[0]);
+    *agent = agent.clone().with_after(["db"]).unwrap();
+    let db = Arc::make_mut(&mut settings.models[1]);
+    let backend = Arc::make_mut(db.backend.as_mut().unwrap());
+    backend.start.stall_timeout = Duration::from_secs(10 * 3600);
+    backend.start.total_timeout = Duration::from_secs(10 * 3600);
+    settings
+}
+
 #[test]
 fn waiting_for_another_model_takes_no_time_of_a_start() {
-    let after = |mut settings: Settings| {
-        let agent = std::sync::Arc::make_mut(&mut settings.models[0]);
-        *agent = agent.clone().with_after(["db"]).unwrap();
-        let db = std::sync::Arc::make_mut(&mut settings.models[1]);
-        let backend = std::sync::Arc::make_mut(db.backend.as_mut().unwrap());
-        backend.start.stall_timeout = Duration::from_secs(10 * 3600);
-        backend.start.total_timeout = Duration::from_secs(10 * 3600);
-        settings
-    };
     let prober = ScriptedProber::by_hand();
-    in_virtual_time_with(&["agent", "db"], after, prober, async |stage| {
+    in_virtual_time_with(&["agent", "db"], after_slow_db, prober, async |stage| {
         let load = stage.load("agent", true);
         let db = stage.process("db", 1).await;
         // longer than any start may take
@@ -151,6 +155,22 @@ fn waiting_for_another_model_takes_no_time_of_a_start() {
         assert_eq!(seen(stage, "agent").await.progress, None);
         stage.ready(&agent).await;
         load.await.unwrap().unwrap();
+    });
+}
+
+#[test]
+fn waits_that_were_given_up_take_nobodys_place() {
+    let prober = ScriptedProber::by_hand();
+    in_virtual_time_with(&["agent", "db"], after_slow_db, prober, async |stage| {
+        let db = stage.load("db", false);
+        stage.process("db", 1).await;
+        for _ in 0..=limits::LOAD_WAITERS {
+            stage.load("agent", false).await.unwrap().unwrap();
+            let unload = UnloadModel { model: "agent".into() };
+            stage.service.desk().unwrap().send(unload).await.unwrap().unwrap();
+        }
+        db.await.unwrap().unwrap();
+        stage.load("db", false).await.unwrap().expect("only one waits, and that is this one");
     });
 }
 
@@ -211,7 +231,7 @@ fn whatever_crosses_in_a_group_is_answered_and_comes_to_rest() {
         let mut random = fastrand::Rng::with_seed(seed);
         let hanging = |settings: Settings| {
             let mut settings = pair(strategy, 3)(settings);
-            let agent = std::sync::Arc::make_mut(&mut settings.models[2]);
+            let agent = Arc::make_mut(&mut settings.models[2]);
             *agent = agent.clone().with_after(["target"]).unwrap();
             settings
         };
