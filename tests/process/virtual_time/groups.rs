@@ -3,17 +3,23 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use actix::{Actor, ActorContext, Context, Handler};
+use symphony::events::messages::ReadEvents;
 use symphony::ids::{Generation, GroupName, ModelName};
+use symphony::instance::desk::UseModels;
 use symphony::instance::messages::{ModelError, RestartModel, UnloadModel};
 use symphony::instance::state::State;
 use symphony::instance::{FindGroup, FindLive, Present};
 use symphony::launcher::ExitStatus;
 use symphony::limits;
 use symphony::probe::scripted::ScriptedProber;
+use symphony::registry::catalogue::Catalogue;
 use symphony::registry::messages::InstanceView;
 use symphony::settings::model::{GroupSpec, Settings};
 use symphony::settings::policy::GroupStrategy;
 use symphony::supervision::crash::CrashForTest;
+use symphony::supervision::supervisor::{StartChild, TerminateChild};
+use symphony::supervision::{ChildRules, ChildSpec, StopActor};
 use tokio::time::{Duration, Instant, sleep};
 
 use super::{MOMENT, Stage, assert_took, in_virtual_time_with, process};
@@ -171,6 +177,63 @@ fn waits_that_were_given_up_take_nobodys_place() {
         }
         db.await.unwrap().unwrap();
         stage.load("db", false).await.unwrap().expect("only one waits, and that is this one");
+    });
+}
+
+/// Takes the place of a group below its supervisor.
+struct Squatter;
+
+impl Actor for Squatter {
+    type Context = Context<Self>;
+}
+
+impl Handler<StopActor> for Squatter {
+    type Result = ();
+
+    fn handle(&mut self, _: StopActor, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
+
+#[test]
+fn a_group_that_cannot_be_started_is_told_and_tried_again() {
+    let group = pair(GroupStrategy::OneForAll, 5);
+    in_virtual_time_with(&["draft", "target"], group, ScriptedProber::default(), async |stage| {
+        let wiring = stage.service.wiring();
+        let (desk, instances) = (stage.service.desk().unwrap(), wiring.instances.get().unwrap());
+        let settings = wiring.settings.borrow().clone();
+        let use_models = |models| UseModels {
+            catalogue: Catalogue::new(models),
+            settings: Arc::new(settings.service.clone()),
+        };
+        let without = settings.models.iter().map(|model| {
+            let mut model = model.clone();
+            Arc::make_mut(&mut model).group = None;
+            model
+        });
+        desk.send(use_models(without.collect())).await.unwrap();
+        sleep(MOMENT).await;
+        let squatter = || {
+            let rules = ChildRules::worker("group pair");
+            ChildSpec::actor(rules, |_| Squatter, |_| {})
+        };
+        instances.send(StartChild(squatter())).await.unwrap().unwrap();
+        desk.send(use_models(settings.models.clone())).await.unwrap();
+        let load = stage.load("target", true);
+        sleep(MINUTE).await;
+        assert_eq!(seen(stage, "target").await.progress.as_deref(), Some("waiting for its group"));
+        let read = ReadEvents { since: 0, limit: usize::MAX };
+        let page = stage.service.events().unwrap().send(read).await.unwrap();
+        let told = page.events.iter().filter(|event| event.kind == "group_not_started");
+        let told: Vec<_> =
+            told.map(|event| (event.subject.as_str(), event.cause.as_deref())).collect();
+        assert_eq!(told, [("group pair", Some("already started"))], "once, and not at each try");
+
+        instances.send(TerminateChild("group pair".into())).await.unwrap().unwrap();
+        let free = Instant::now();
+        load.await.unwrap().unwrap();
+        assert!(free.elapsed() <= limits::GROUP_RETRY + 5 * MOMENT, "{:?}", free.elapsed());
+        assert_eq!(seen(stage, "draft").await.state, State::Ready);
     });
 }
 
