@@ -226,6 +226,30 @@ fn what_dies_too_often_is_parked_by_the_default_limits_and_that_is_right() {
 }
 
 #[test]
+fn who_goes_with_its_group_has_failed_nothing() {
+    let limit = 3;
+    let restart = json!({
+        "max_consecutive_failures": limit, "backoff_min": "10ms", "backoff_max": "10ms",
+    });
+    let models = ["a", "b"].map(|name| fake(name, &[]).with("restart", restart.clone()));
+    let service = Service::start_with(&models, |file| {
+        let strategy = "one_for_all";
+        file["groups"] =
+            json!([{ "name": "g", "strategy": strategy, "members": ["a", "b"], "intensity": 100 }]);
+    });
+    service.load("b");
+    // hits both, and each at most as often as it may be restarted
+    let arguments = ["--only", "kill", "--faults", "4", "--every", "500ms", "--seed", "3"];
+    let (code, report) = against(&service, &arguments);
+    assert_eq!((code, &report["held"]), (0, &json!(true)), "{report:#}");
+    assert_eq!(report["given_up"], json!([]), "{report:#}");
+    for name in ["a", "b"] {
+        assert!(service.row(name).restarts() > limit, "{name} went with the other: {report:#}");
+    }
+    service.stop();
+}
+
+#[test]
 fn there_must_be_something_to_hit() {
     let service = Service::start(&[fake("a", &[])]);
     let endpoint = service.endpoint("cli");

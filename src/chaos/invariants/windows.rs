@@ -105,18 +105,30 @@ impl WindowLimits {
                 if ready_ms.is_some_and(|ready| ready + slack_ms >= bounds.reset_after_ms as f64) {
                     book.in_row = 0;
                 }
+                if event.is_by_hand() {
+                    *book = Book::default();
+                    return None;
+                }
+                if event.is_for_group() {
+                    // no failure of its own
+                    book.exit = None;
+                    return None;
+                }
                 book.in_row = book.in_row.saturating_add(1);
                 book.exit = Some(event.clone());
             }
+            "starting" if event.is_by_hand() => *book = Book::default(),
             "starting" | "backoff" => {
                 if let Some(exit) = book.exit.take() {
                     return book.restarted(event, &exit, bounds, slack_ms, histories);
                 }
             }
-            // the one trial start after it is the last in its row
             "parked" => {
                 book.exit = None;
-                book.in_row = bounds.max_consecutive_failures;
+                // the one trial start after it is the last in its row, unless it was parked for others
+                if !event.is_for_group() {
+                    book.in_row = bounds.max_consecutive_failures;
+                }
             }
             "stopped" => *book = Book::default(),
             _ => {}
