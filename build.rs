@@ -1,5 +1,5 @@
-//! Compiles `proto/*.proto` with protox (a protobuf compiler in Rust), so that no `protoc` is needed; and the one
-//! function of C that keeps libzmq from ending the process (`native/accept.c` tells why).
+//! Compiles `proto/*.proto` with protox (a protobuf compiler in Rust), so that no `protoc` is needed; and two functions of C:
+//! one keeps libzmq from ending the process (`native/accept.c`), one keeps memory where it is (`native/heap.c`).
 
 const PROTOS: [&str; 4] =
     ["proto/handshake.proto", "proto/ping.proto", "proto/l4m.proto", "proto/l4m_vision.proto"];
@@ -11,6 +11,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let descriptors = protox::compile(PROTOS, ["proto"])?;
     prost_build::Config::new().include_file("protocols.rs").compile_fds(descriptors)?;
     forgive_full_descriptor_tables();
+    keep_one_heap();
     Ok(())
 }
 
@@ -25,5 +26,13 @@ fn forgive_full_descriptor_tables() {
         .compile("symphony_accept");
     for function in ["accept", "accept4"] {
         println!("cargo::rustc-link-arg-bins=-Wl,--wrap={function}");
+    }
+}
+
+/// For the binaries alone: how a program that embeds the library keeps its memory is its own business.
+fn keep_one_heap() {
+    println!("cargo::rerun-if-changed=native/heap.c");
+    for object in cc::Build::new().file("native/heap.c").compile_intermediates() {
+        println!("cargo::rustc-link-arg-bins={}", object.display());
     }
 }

@@ -19,6 +19,8 @@ pub const AFTER_RETRY: Duration = Duration::from_secs(1);
 /// Between two looks at who is on record, for a group that does not know yet of all its members: it takes no decision
 /// before, and one look costs a copy of all records.
 pub const CENSUS_EVERY: Duration = Duration::from_millis(100);
+/// Before a group that could not be started is tried again: each try lasts a second, and its models wait for it.
+pub const GROUP_RETRY: Duration = Duration::from_secs(5);
 /// A configuration file. The largest honest one (10,000 models) has about 2 MiB.
 pub const CONFIG_BYTES: u64 = 8 * 1024 * 1024;
 /// Faults of one configuration that are told one by one; a person mends no more in one sitting, the rest is counted.

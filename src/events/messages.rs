@@ -26,11 +26,34 @@ pub struct LifecycleEvent {
     pub generation: Option<Generation>,
     /// What happened: `starting`, `ready`, `unhealthy`, `exited`, `backoff`, `parked`, `stopping`, `stopped`,
     /// `unkillable`, `actor_failed`, `actor_restarted`, `wedged`, `escalated`, `group_restarting`,
-    /// `group_parked`, `group_gave_up`, `reloaded`, `service_started`, `service_stopping`.
+    /// `group_parked`, `group_gave_up`, `group_not_started`, `reloaded`, `service_started`, `service_stopping`.
     pub kind: String,
     /// The cause, in words.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub cause: Option<String>,
+}
+
+/// Begins the cause of what another member of its group brought about: `with draft: exit 3`.
+pub const BECAUSE_OF: &str = "with ";
+/// Begins the cause of what follows when the window of a group is used up: `group pair: 5 restarts in 10m used up`.
+pub const OF_GROUP: &str = "group ";
+/// Begins the cause of what somebody wanted who restarted a model by hand.
+pub const BY_HAND: &str = "restart by hand";
+
+impl LifecycleEvent {
+    /// Whether it came about by the group of the instance, and by no failure of its own.
+    pub fn is_for_group(&self) -> bool {
+        self.begins_with(BECAUSE_OF) || self.begins_with(OF_GROUP)
+    }
+
+    /// Whether somebody restarted the instance by hand.
+    pub fn is_by_hand(&self) -> bool {
+        self.begins_with(BY_HAND)
+    }
+
+    fn begins_with(&self, words: &str) -> bool {
+        self.cause.as_ref().is_some_and(|cause| cause.starts_with(words))
+    }
 }
 
 /// An event without the fields that the log adds.

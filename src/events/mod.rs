@@ -78,7 +78,8 @@ fn log(event: &LifecycleEvent) {
         };
     }
     match event.kind.as_str() {
-        "parked" | "unkillable" | "escalated" | "group_gave_up" | "wedged" => line!(error),
+        "parked" | "unkillable" | "escalated" | "group_gave_up" | "group_not_started"
+        | "wedged" => line!(error),
         "group_restarting" | "group_parked" | "exited" | "unhealthy" | "actor_failed"
         | "actor_restarted" => line!(warn),
         _ => line!(info),

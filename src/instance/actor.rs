@@ -8,7 +8,7 @@ mod telling;
 mod turns;
 mod wishes;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use actix::{
     Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, Recipient,
@@ -77,7 +77,15 @@ pub struct Above {
 struct Waiter {
     /// When it is answered at the latest; `None`: it holds out until the instance is ready or given up.
     until: Option<Moment>,
+    /// As in [`BringUp`].
+    wanted: Option<Weak<()>>,
     answer: oneshot::Sender<Result<Arc<InstanceView>, ModelError>>,
+}
+
+impl Waiter {
+    fn is_wanted(&self) -> bool {
+        self.wanted.as_ref().is_none_or(|wanted| wanted.strong_count() > 0)
+    }
 }
 
 impl InstanceActor {

@@ -105,7 +105,6 @@ impl ModelDesk {
         &mut self,
         name: &str,
         wish: BringUp,
-        wanted: Option<Weak<()>>,
         ctx: &mut Context<Self>,
     ) -> Answer<Arc<InstanceView>> {
         let found = match self.find(name) {
@@ -116,8 +115,9 @@ impl ModelDesk {
         let instance = self.instance(found, ctx);
         let desk = ctx.address();
         Box::pin(async move {
-            call_up_group(&desk, &model, wish.how, &wanted).await?;
-            pass_on(&desk, &model.name, instance, wish, &wanted).await
+            let wanted = &wish.wanted;
+            call_up_group(&desk, &model, wish.how, wanted).await?;
+            pass_on(&desk, &model.name, instance, &wish, wanted).await
         })
     }
 }
@@ -127,11 +127,11 @@ async fn pass_on<W, T>(
     desk: &Addr<ModelDesk>,
     model: &ModelName,
     mut instance: oneshot::Receiver<FoundActor>,
-    wish: W,
+    wish: &W,
     wanted: &Option<Weak<()>>,
 ) -> Result<T, ModelError>
 where
-    W: Message<Result = Result<T, ModelError>> + Copy + Send + 'static,
+    W: Message<Result = Result<T, ModelError>> + Clone + Send + 'static,
     T: Send + 'static,
     InstanceActor: Handler<W>,
     Context<InstanceActor>: ToEnvelope<InstanceActor, W>,
@@ -142,7 +142,7 @@ where
             return Err(ModelError::Stopped(model.to_string()));
         }
         match found {
-            Ok(addr) => match addr.send(wish).await {
+            Ok(addr) => match addr.send(wish.clone()).await {
                 Ok(Err(ModelError::Replaced(_))) | Err(_) => {}
                 Ok(answer) => return answer,
             },
@@ -180,7 +180,7 @@ async fn call_up_group(
         needed.iter().filter(|member| **member != model.name || how != BringUpHow::Restart)
     {
         let called =
-            async { pass_on(desk, member, find_actor(desk, member).await?, wish, wanted).await };
+            async { pass_on(desk, member, find_actor(desk, member).await?, &wish, wanted).await };
         match called.await {
             Err(error) if *member != model.name => return Err(of_member(group, member, error)),
             called => called?,
@@ -216,7 +216,7 @@ impl Handler<LoadModel> for ModelDesk {
 
     fn handle(&mut self, load: LoadModel, ctx: &mut Self::Context) -> Self::Result {
         let how = if load.revive { BringUpHow::Load } else { BringUpHow::Lead };
-        self.bring_up(&load.model, BringUp { patient: load.wait, how }, None, ctx)
+        self.bring_up(&load.model, BringUp { wanted: None, patient: load.wait, how }, ctx)
     }
 }
 
@@ -224,8 +224,8 @@ impl Handler<LoadBefore> for ModelDesk {
     type Result = Answer<Arc<InstanceView>>;
 
     fn handle(&mut self, load: LoadBefore, ctx: &mut Self::Context) -> Self::Result {
-        let wish = BringUp { patient: true, how: BringUpHow::Lead };
-        self.bring_up(load.model.as_str(), wish, Some(load.wanted), ctx)
+        let wish = BringUp { wanted: Some(load.wanted), patient: true, how: BringUpHow::Lead };
+        self.bring_up(load.model.as_str(), wish, ctx)
     }
 }
 
@@ -233,8 +233,8 @@ impl Handler<RestartModel> for ModelDesk {
     type Result = Answer<Arc<InstanceView>>;
 
     fn handle(&mut self, restart: RestartModel, ctx: &mut Self::Context) -> Self::Result {
-        let wish = BringUp { patient: restart.wait, how: BringUpHow::Restart };
-        self.bring_up(&restart.model, wish, None, ctx)
+        let wish = BringUp { wanted: None, patient: restart.wait, how: BringUpHow::Restart };
+        self.bring_up(&restart.model, wish, ctx)
     }
 }
 

@@ -9,6 +9,7 @@ use super::desk::{ATTEMPTS, ModelDesk, PAUSE};
 use super::group::messages::{Census, Disband, Reshape};
 use super::group::{Group, child_id};
 use super::services::Services;
+use crate::events::messages::Record;
 use crate::ids::{GroupName, ModelName};
 use crate::launcher::table::ProcessTable;
 use crate::launcher::table_messages::ReadInventory;
@@ -22,6 +23,8 @@ use crate::supervision::{ChildRules, ChildSpec, Restart, Supervisor};
 pub(super) struct GroupEntry {
     spec: Arc<GroupSpec>,
     addr: Option<Addr<Group>>,
+    /// Why it cannot be started, as far as that was told.
+    told: Option<String>,
 }
 
 impl ModelDesk {
@@ -45,7 +48,8 @@ impl ModelDesk {
         for (name, spec) in wanted {
             match self.groups.get_mut(&name) {
                 None => {
-                    self.groups.insert(name, GroupEntry { spec: spec.clone(), addr: None });
+                    self.groups
+                        .insert(name, GroupEntry { spec: spec.clone(), addr: None, told: None });
                     self.start_group(spec, ctx);
                 }
                 Some(entry) if entry.spec != spec => {
@@ -62,20 +66,23 @@ impl ModelDesk {
         let Some(supervisor) = self.supervisor.clone() else { return };
         let (services, desk) = (self.services.clone(), ctx.address());
         actix_rt::spawn(async move {
+            let mut why = String::new();
             for _ in 0..ATTEMPTS {
                 let child = child_spec(&supervisor, &desk, &spec, &services);
                 match supervisor.send(StartChild(child)).await {
                     // the one before is just leaving
-                    Ok(Err(AdminError::AlreadyStarted | AdminError::AlreadyPresent)) => {
+                    Ok(Err(error @ (AdminError::AlreadyStarted | AdminError::AlreadyPresent))) => {
+                        why = error.to_string();
                         tokio::time::sleep(PAUSE).await;
                     }
                     Ok(Ok(_) | Err(AdminError::Stopping)) | Err(_) => return,
                     Ok(Err(error)) => {
-                        tracing::error!(group = %spec.name, %error, "a group is not started, its models wait");
-                        return;
+                        why = error.to_string();
+                        break;
                     }
                 }
             }
+            desk.do_send(NotStarted { name: spec.name.clone(), supervisor, why });
         });
     }
 
@@ -144,6 +151,7 @@ impl Handler<GroupUp> for ModelDesk {
             return;
         };
         entry.addr = Some(addr);
+        entry.told = None;
         self.tell_group(&name);
         for (model, backend) in self.catalogue.models().iter().filter_map(|model| {
             let of_group = model.group.as_ref().is_some_and(|group| group.name == name);
@@ -153,6 +161,49 @@ impl Handler<GroupUp> for ModelDesk {
                 member.do_send(self.reconfigure(model, backend));
             }
         }
+    }
+}
+
+/// A group's actor could not be started.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct NotStarted {
+    name: GroupName,
+    supervisor: Addr<Supervisor>,
+    why: String,
+}
+
+impl Handler<NotStarted> for ModelDesk {
+    type Result = ();
+
+    /// Its models wait for it: that is told, and it is tried again.
+    fn handle(&mut self, refused: NotStarted, ctx: &mut Self::Context) {
+        let NotStarted { name, supervisor, why } = refused;
+        if self.supervisor.as_ref() != Some(&supervisor) {
+            // the present one was asked for all groups
+            return;
+        }
+        let Some(entry) = self.groups.get_mut(&name).filter(|entry| entry.addr.is_none()) else {
+            return;
+        };
+        if entry.told.as_ref() != Some(&why) {
+            entry.told = Some(why.clone());
+            self.services.events.do_send(Record {
+                subject: child_id(&name),
+                model: None,
+                generation: None,
+                kind: "group_not_started",
+                cause: Some(why),
+            });
+        }
+        ctx.run_later(limits::GROUP_RETRY, move |this, ctx| {
+            let entry = this.groups.get(&name).filter(|entry| entry.addr.is_none());
+            if let Some(spec) = entry.map(|entry| entry.spec.clone())
+                && this.supervisor.as_ref() == Some(&supervisor)
+            {
+                this.start_group(spec, ctx);
+            }
+        });
     }
 }
 

@@ -27,6 +27,7 @@ use super::health::HealthWatch;
 use super::restart::RestartBook;
 use super::state::State;
 use crate::clock::Moment;
+use crate::events::messages::BY_HAND;
 use crate::ids::Generation;
 use crate::launcher::GroupSignal;
 use crate::launcher::exit_cause::ExitCause;
@@ -289,7 +290,7 @@ impl Machine {
             }
             State::Backoff | State::Parked => {
                 self.restarts += 1;
-                self.launch(Some("restart by hand".into()), now);
+                self.launch(Some(BY_HAND.into()), now);
             }
             _ => self.on_start(now),
         }

@@ -335,8 +335,8 @@ pub struct InstanceRecord {
 pub struct TurnRecord {
     /// It starts, and waits for those before it.
     pub awaited: bool,
-    /// Its process is being ended because of another member of its group.
-    pub taken_along: bool,
+    /// Its process is being ended because of another member of its group, and to what end.
+    pub ends_for: Option<EndsFor>,
     /// The group that the following is about.
     pub group: Option<GroupName>,
     /// In which round of its group its last process was started.
@@ -345,6 +345,23 @@ pub struct TurnRecord {
     pub failures: Vec<Moment>,
     /// When somebody restarted it by hand, which forgets the failures of the whole group.
     pub fresh_since: Option<Moment>,
+}
+
+/// What becomes of an instance whose process is ended because of another member of its group.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum EndsFor {
+    /// It is started again with the others.
+    Restart {
+        /// Why.
+        cause: String,
+    },
+    /// It is parked.
+    Park {
+        /// Why.
+        why: String,
+        /// For how long.
+        cool_off: Duration,
+    },
 }
 
 /// How a process ended, as it is kept and shown.

@@ -37,7 +37,7 @@ pub enum Call {
     /// [`Launcher::tail`].
     Tail(TailOrder),
     /// [`Launcher::keep`].
-    Keep(InstanceRecord),
+    Keep(Box<InstanceRecord>),
     /// [`Launcher::forget`].
     Forget(InstanceId),
     /// [`Launcher::inventory`].
@@ -331,7 +331,7 @@ impl Launcher for ScriptedLauncher {
 
     fn keep(&self, record: InstanceRecord) {
         let mut inner = self.lock();
-        inner.calls.push(Call::Keep(record.clone()));
+        inner.calls.push(Call::Keep(Box::new(record.clone())));
         inner.records.insert(record.instance.clone(), record);
     }
 

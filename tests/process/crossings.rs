@@ -65,7 +65,7 @@ fn a_load_behind_the_stop_of_the_service_starts_nothing() {
         // the desk passed this one on before it heard of the end
         let again = async {
             scripted.until("the stop", async || scripted.record().state == "stopping").await;
-            let again = actor.send(BringUp { patient: true, how: BringUpHow::Load });
+            let again = actor.send(BringUp { wanted: None, patient: true, how: BringUpHow::Load });
             scripted.launcher.exit(&generation(1), ExitStatus::Code(0), Vec::new());
             again.await
         };

@@ -137,6 +137,52 @@ fn who_retries_for_ever_has_no_limit() {
     assert_eq!(run(bounds, &crashes(50, 0.1)), None);
 }
 
+/// A life whose exits have these causes, each followed by a restart.
+fn ends_for(cause: &str, times: usize) -> Vec<(f64, &'static str, Option<String>)> {
+    let life = crashes(times, 1.0).into_iter();
+    let with_cause = |kind| (kind == "exited").then(|| cause.to_owned());
+    life.map(|(seconds, kind)| (seconds, kind, with_cause(kind))).collect()
+}
+
+fn run_with_causes(events: &[(f64, &str, Option<String>)]) -> Option<Violation> {
+    let mut histories = Histories::default();
+    let mut checker = checker(bounds());
+    (1..).zip(events).find_map(|(seq, (seconds, kind, cause))| {
+        let mut event = event(seq, *seconds, kind, seq);
+        std::sync::Arc::make_mut(&mut event).cause.clone_from(cause);
+        histories.record(&event);
+        checker.see(&event, &histories)
+    })
+}
+
+#[test]
+fn what_the_group_or_somebody_brought_about_is_no_failure() {
+    for cause in [
+        "with b: signal 9 (signal 15)",
+        "group g: 5 restarts in 10m used up, last: b: exit 3 (exit 0)",
+        "restart by hand (exit 0)",
+    ] {
+        assert_eq!(run_with_causes(&ends_for(cause, 50)), None, "{cause}");
+    }
+    assert!(run_with_causes(&ends_for("signal 9", 4)).is_some());
+
+    let own = ends_for("signal 9", 3);
+    let along = ends_for("with b: signal 9", 3);
+    assert_eq!(run_with_causes(&[own.clone(), along.clone()].concat()), None);
+    let fourth = [own.clone(), along, ends_for("signal 9", 1)].concat();
+    assert!(run_with_causes(&fourth).is_some(), "those of its own are in a row still");
+    let by_hand = [own.clone(), ends_for("restart by hand (exit 0)", 1), own.clone()].concat();
+    assert_eq!(run_with_causes(&by_hand), None, "which forgets them");
+}
+
+#[test]
+fn who_is_parked_with_others_has_its_own_restarts_left() {
+    let parked = |cause: &str| vec![(3.0, "parked", Some(cause.to_owned()))];
+    let life = |cause| [parked(cause), ends_for("signal 9", 3)].concat();
+    assert_eq!(run_with_causes(&life("with b: 6 failures in a row")), None);
+    assert!(run_with_causes(&life("4 failures in a row")).is_some());
+}
+
 /// Failures of parts at these seconds, each followed by a restart of the part.
 fn failures(parts: &[(f64, &str)]) -> Option<Violation> {
     let histories = Histories::default();

@@ -1,6 +1,6 @@
 //! What may be wanted of an instance.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use actix::{Addr, Handler, Message, ResponseFuture};
 use tokio::sync::oneshot;
@@ -15,9 +15,11 @@ use crate::registry::messages::InstanceView;
 use crate::settings::model::{BackendSpec, ModelSpec, ServiceSettings};
 
 /// Starts the instance if need be and answers when it can be used or has failed.
-#[derive(Debug, Clone, Copy, Message)]
+#[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<Arc<InstanceView>, ModelError>")]
 pub struct BringUp {
+    /// Where there is one: who waits for the answer only as long as this lasts.
+    pub wanted: Option<Weak<()>>,
     /// Hold the answer until it is ready or given up, instead of [`limits::LOAD_PATIENCE`].
     pub patient: bool,
     /// What is to happen with an instance that is there already.
@@ -47,6 +49,7 @@ impl Handler<BringUp> for InstanceActor {
             let failure = self.failure();
             return Box::pin(std::future::ready(Err(failure)));
         }
+        self.waiters.retain(Waiter::is_wanted);
         if self.waiters.len() >= limits::LOAD_WAITERS {
             let crowded = ModelError::Crowded(self.model.name.to_string());
             return Box::pin(std::future::ready(Err(crowded)));
@@ -62,7 +65,8 @@ impl Handler<BringUp> for InstanceActor {
         self.feed(event, ctx);
         let (answer, wait) = oneshot::channel();
         let patience = self.services.clock.now() + limits::LOAD_PATIENCE;
-        self.waiters.push(Waiter { until: (!wish.patient).then_some(patience), answer });
+        let until = (!wish.patient).then_some(patience);
+        self.waiters.push(Waiter { until, wanted: wish.wanted, answer });
         self.settle(ctx);
         let name = self.model.name.to_string();
         Box::pin(async move { wait.await.unwrap_or(Err(ModelError::Replaced(name))) })

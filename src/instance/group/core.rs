@@ -11,8 +11,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::standing::{BECAUSE_OF, Phase, Standing};
+use super::standing::{Phase, Standing};
 use crate::clock::Moment;
+use crate::events::messages::{BECAUSE_OF, OF_GROUP};
 use crate::ids::{Generation, ModelName};
 use crate::settings::model::GroupSpec;
 use crate::settings::policy::GroupStrategy;
@@ -210,7 +211,7 @@ impl GroupCore {
             return;
         }
         let why = format!(
-            "group {}: {} in {} used up, last: {}",
+            "{OF_GROUP}{}: {} in {} used up, last: {}",
             self.spec.name,
             count(self.spec.intensity),
             humantime::format_duration(self.spec.period),

@@ -3,9 +3,6 @@
 use crate::clock::Moment;
 use crate::ids::Generation;
 
-/// Begins the reason of an end that another member brought about.
-pub const BECAUSE_OF: &str = "with ";
-
 /// Where a member's life stands, as far as it concerns the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {

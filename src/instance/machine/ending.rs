@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Effect, HUNG_GRACE, Machine, State, StopCause, Timer};
 use crate::clock::Moment;
+use crate::events::messages::BY_HAND;
 use crate::instance::restart::Verdict;
 use crate::launcher::exit_cause::ExitCause;
 use crate::launcher::{ExitStatus, GroupSignal, SpawnError};
@@ -20,7 +21,7 @@ impl Machine {
     pub(super) fn end_process(&mut self, cause: StopCause, grace: Duration, now: Moment) {
         let words = match &cause {
             StopCause::Asked => "asked to stop".to_owned(),
-            StopCause::ByHand => "restart by hand".to_owned(),
+            StopCause::ByHand => BY_HAND.to_owned(),
             StopCause::Faulty(why) | StopCause::Along(why) | StopCause::ParkedAlong(why, _) => {
                 why.clone()
             }
@@ -65,9 +66,9 @@ impl Machine {
                 self.park(why, rest, now);
             }
             Some(StopCause::ByHand) if self.wanted => {
-                self.change(State::Exited, Some("restart by hand".into()));
+                self.change(State::Exited, Some(BY_HAND.into()));
                 self.restarts += 1;
-                self.launch(Some("restart by hand".into()), now);
+                self.launch(Some(BY_HAND.into()), now);
             }
             Some(StopCause::Faulty(reason)) if self.wanted => {
                 let generation = self.generation;
@@ -104,7 +105,7 @@ impl Machine {
         let exit_cause = self.exit_cause.take();
         let reason = match &cause {
             Some(StopCause::Asked) => format!("asked to stop ({status})"),
-            Some(StopCause::ByHand) => format!("restart by hand ({status})"),
+            Some(StopCause::ByHand) => format!("{BY_HAND} ({status})"),
             Some(StopCause::Along(why) | StopCause::ParkedAlong(why, _)) => {
                 format!("{why} ({status})")
             }
@@ -129,7 +130,7 @@ impl Machine {
             Some(StopCause::ByHand) if self.wanted => {
                 self.change(State::Exited, Some(reason));
                 self.restarts += 1;
-                self.launch(Some("restart by hand".into()), now);
+                self.launch(Some(BY_HAND.into()), now);
             }
             _ => {
                 let fatal = self.no_restart_mends(status, exit_cause.as_ref());

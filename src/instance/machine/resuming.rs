@@ -3,7 +3,7 @@
 use super::{Effect, Machine, Presence, State, StopCause, Timer};
 use crate::clock::Moment;
 use crate::ids::InstanceId;
-use crate::launcher::{ExitStatus, GroupSignal, InstanceRecord, TurnRecord};
+use crate::launcher::{EndsFor, ExitStatus, GroupSignal, InstanceRecord, TurnRecord};
 
 impl Machine {
     /// What [`Machine::resume`] needs. Whoever keeps it adds what no machine knows: when the process was started, what
@@ -27,9 +27,17 @@ impl Machine {
             last_exit: None,
             turn: TurnRecord {
                 awaited: self.awaits_turn,
-                taken_along: matches!(self.stop_cause, Some(StopCause::Along(_))),
+                ends_for: self.ends_for(),
                 ..TurnRecord::default()
             },
+        }
+    }
+
+    fn ends_for(&self) -> Option<EndsFor> {
+        match self.stop_cause.clone()? {
+            StopCause::Along(cause) => Some(EndsFor::Restart { cause }),
+            StopCause::ParkedAlong(why, cool_off) => Some(EndsFor::Park { why, cool_off }),
+            StopCause::Asked | StopCause::Faulty(_) | StopCause::ByHand => None,
         }
     }
 
@@ -51,13 +59,12 @@ impl Machine {
             State::Stopped => false,
             State::Stopping | State::Unkillable => {
                 let reason = record.reason.clone().unwrap_or_else(|| "ended".into());
-                self.stop_cause = Some(if record.wanted && record.turn.taken_along {
-                    StopCause::Along(reason)
-                } else if record.wanted {
+                self.stop_cause = Some(match record.turn.ends_for.clone() {
+                    _ if !record.wanted => StopCause::Asked,
+                    Some(EndsFor::Restart { cause }) => StopCause::Along(cause),
+                    Some(EndsFor::Park { why, cool_off }) => StopCause::ParkedAlong(why, cool_off),
                     // what is to be replaced (a hang, a stall, by hand) is replaced also now
-                    StopCause::Faulty(reason)
-                } else {
-                    StopCause::Asked
+                    None => StopCause::Faulty(reason),
                 });
                 record.wanted
             }

@@ -318,6 +318,11 @@ fn a_successor_carries_a_replacement_through_and_a_stop_too() {
             (Event::NeverReady(Generation(1), "closed".into()), State::Starting),
             (Event::Restart, State::Starting),
             (Event::Stop, State::Stopped),
+            (Event::TakenAlong("with b: exit 3".into()), State::Starting),
+            (
+                Event::ParkedAlong { why: "with b: parked".into(), cool_off: secs(77) },
+                State::Parked,
+            ),
         ] {
             let mut bench = Bench::new(defaults());
             bench.feed(Event::Start);
@@ -329,6 +334,10 @@ fn a_successor_carries_a_replacement_through_and_a_stop_too() {
                 successor.exits(KILLED);
             }
             assert_eq!(successor.state(), state, "{presence:?} after {event:?}");
+            if state == State::Parked {
+                assert_eq!(successor.machine.parked_for(), Some("with b: parked"));
+                assert_eq!(successor.machine.wait_until(), Some(bench.now + secs(77)));
+            }
         }
     }
 }

@@ -1,17 +1,25 @@
 //! Groups and dependencies: what is counted together, what is waited for, and when all come back.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
+use actix::{Actor, ActorContext, Context, Handler};
+use symphony::events::messages::ReadEvents;
 use symphony::ids::{Generation, GroupName, ModelName};
+use symphony::instance::desk::UseModels;
 use symphony::instance::messages::{ModelError, RestartModel, UnloadModel};
 use symphony::instance::state::State;
 use symphony::instance::{FindGroup, FindLive, Present};
 use symphony::launcher::ExitStatus;
+use symphony::limits;
 use symphony::probe::scripted::ScriptedProber;
+use symphony::registry::catalogue::Catalogue;
 use symphony::registry::messages::InstanceView;
 use symphony::settings::model::{GroupSpec, Settings};
 use symphony::settings::policy::GroupStrategy;
 use symphony::supervision::crash::CrashForTest;
+use symphony::supervision::supervisor::{StartChild, TerminateChild};
+use symphony::supervision::{ChildRules, ChildSpec, StopActor};
 use tokio::time::{Duration, Instant, sleep};
 
 use super::{MOMENT, Stage, assert_took, in_virtual_time_with, process};
@@ -123,19 +131,21 @@ fn all_wait_for_the_delay_of_the_one_that_failed() {
     });
 }
 
+/// The first model is started after the second, which may take hours.
+fn after_slow_db(mut settings: Settings) -> Settings {
+    let agent = Arc::make_mut(&mut settings.models[0]);
+    *agent = agent.clone().with_after(["db"]).unwrap();
+    let db = Arc::make_mut(&mut settings.models[1]);
+    let backend = Arc::make_mut(db.backend.as_mut().unwrap());
+    backend.start.stall_timeout = Duration::from_secs(10 * 3600);
+    backend.start.total_timeout = Duration::from_secs(10 * 3600);
+    settings
+}
+
 #[test]
 fn waiting_for_another_model_takes_no_time_of_a_start() {
-    let after = |mut settings: Settings| {
-        let agent = std::sync::Arc::make_mut(&mut settings.models[0]);
-        *agent = agent.clone().with_after(["db"]).unwrap();
-        let db = std::sync::Arc::make_mut(&mut settings.models[1]);
-        let backend = std::sync::Arc::make_mut(db.backend.as_mut().unwrap());
-        backend.start.stall_timeout = Duration::from_secs(10 * 3600);
-        backend.start.total_timeout = Duration::from_secs(10 * 3600);
-        settings
-    };
     let prober = ScriptedProber::by_hand();
-    in_virtual_time_with(&["agent", "db"], after, prober, async |stage| {
+    in_virtual_time_with(&["agent", "db"], after_slow_db, prober, async |stage| {
         let load = stage.load("agent", true);
         let db = stage.process("db", 1).await;
         // longer than any start may take
@@ -151,6 +161,79 @@ fn waiting_for_another_model_takes_no_time_of_a_start() {
         assert_eq!(seen(stage, "agent").await.progress, None);
         stage.ready(&agent).await;
         load.await.unwrap().unwrap();
+    });
+}
+
+#[test]
+fn waits_that_were_given_up_take_nobodys_place() {
+    let prober = ScriptedProber::by_hand();
+    in_virtual_time_with(&["agent", "db"], after_slow_db, prober, async |stage| {
+        let db = stage.load("db", false);
+        stage.process("db", 1).await;
+        for _ in 0..=limits::LOAD_WAITERS {
+            stage.load("agent", false).await.unwrap().unwrap();
+            let unload = UnloadModel { model: "agent".into() };
+            stage.service.desk().unwrap().send(unload).await.unwrap().unwrap();
+        }
+        db.await.unwrap().unwrap();
+        stage.load("db", false).await.unwrap().expect("only one waits, and that is this one");
+    });
+}
+
+/// Takes the place of a group below its supervisor.
+struct Squatter;
+
+impl Actor for Squatter {
+    type Context = Context<Self>;
+}
+
+impl Handler<StopActor> for Squatter {
+    type Result = ();
+
+    fn handle(&mut self, _: StopActor, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
+
+#[test]
+fn a_group_that_cannot_be_started_is_told_and_tried_again() {
+    let group = pair(GroupStrategy::OneForAll, 5);
+    in_virtual_time_with(&["draft", "target"], group, ScriptedProber::default(), async |stage| {
+        let wiring = stage.service.wiring();
+        let (desk, instances) = (stage.service.desk().unwrap(), wiring.instances.get().unwrap());
+        let settings = wiring.settings.borrow().clone();
+        let use_models = |models| UseModels {
+            catalogue: Catalogue::new(models),
+            settings: Arc::new(settings.service.clone()),
+        };
+        let without = settings.models.iter().map(|model| {
+            let mut model = model.clone();
+            Arc::make_mut(&mut model).group = None;
+            model
+        });
+        desk.send(use_models(without.collect())).await.unwrap();
+        sleep(MOMENT).await;
+        let squatter = || {
+            let rules = ChildRules::worker("group pair");
+            ChildSpec::actor(rules, |_| Squatter, |_| {})
+        };
+        instances.send(StartChild(squatter())).await.unwrap().unwrap();
+        desk.send(use_models(settings.models.clone())).await.unwrap();
+        let load = stage.load("target", true);
+        sleep(MINUTE).await;
+        assert_eq!(seen(stage, "target").await.progress.as_deref(), Some("waiting for its group"));
+        let read = ReadEvents { since: 0, limit: usize::MAX };
+        let page = stage.service.events().unwrap().send(read).await.unwrap();
+        let told = page.events.iter().filter(|event| event.kind == "group_not_started");
+        let told: Vec<_> =
+            told.map(|event| (event.subject.as_str(), event.cause.as_deref())).collect();
+        assert_eq!(told, [("group pair", Some("already started"))], "once, and not at each try");
+
+        instances.send(TerminateChild("group pair".into())).await.unwrap().unwrap();
+        let free = Instant::now();
+        load.await.unwrap().unwrap();
+        assert!(free.elapsed() <= limits::GROUP_RETRY + 5 * MOMENT, "{:?}", free.elapsed());
+        assert_eq!(seen(stage, "draft").await.state, State::Ready);
     });
 }
 
@@ -211,7 +294,7 @@ fn whatever_crosses_in_a_group_is_answered_and_comes_to_rest() {
         let mut random = fastrand::Rng::with_seed(seed);
         let hanging = |settings: Settings| {
             let mut settings = pair(strategy, 3)(settings);
-            let agent = std::sync::Arc::make_mut(&mut settings.models[2]);
+            let agent = Arc::make_mut(&mut settings.models[2]);
             *agent = agent.clone().with_after(["target"]).unwrap();
             settings
         };

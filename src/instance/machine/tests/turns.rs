@@ -1,6 +1,7 @@
 //! What others have to do with a life.
 
 use super::*;
+use crate::launcher::EndsFor;
 
 fn in_a_group() -> Policies {
     Policies { takes_turns: true, ..defaults() }
@@ -62,7 +63,7 @@ fn who_is_taken_along_comes_back_and_has_failed_nothing() {
     assert!(!bench.machine.ends_as_asked());
     // its actor is replaced meanwhile
     let record = record(&bench.machine);
-    assert!(record.turn.taken_along);
+    assert!(matches!(record.turn.ends_for, Some(EndsFor::Restart { .. })));
     bench.machine = Machine::new(in_a_group(), 8);
     bench.machine.resume(&record, Presence::Alive, bench.now);
 
