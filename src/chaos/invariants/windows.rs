@@ -80,12 +80,9 @@ enum Blame {
 
 impl Blame {
     fn of(event: &Event) -> Self {
-        let cause = event.cause.as_deref().unwrap_or_default();
-        // `with a: signal 9 (signal 15)`; `group pair: 5 restarts in 1m used up, last: a: signal 9`
-        let gave_up = cause.starts_with("group ") && cause.contains(" used up, last: ");
-        match cause {
-            _ if cause.starts_with("with ") || gave_up => Self::Group,
-            _ if cause.starts_with("restart by hand") => Self::ByHand,
+        match event {
+            _ if event.is_for_group() => Self::Group,
+            _ if event.is_by_hand() => Self::ByHand,
             _ => Self::Own,
         }
     }
