@@ -215,6 +215,7 @@ const PARTS: &[(&str, &[&str])] = &[
             "src/cli/daemon.rs",
             "src/cli/exec_shim.rs",
             "src/cli/interruption.rs",
+            "src/cli/stage.rs",
             "src/engine/mod.rs",
             "src/launcher/local/",
             "src/settings/sources.rs",
