@@ -1,9 +1,11 @@
 //! Carries faults out.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -59,6 +61,15 @@ pub struct LogToCheck {
     pub path: PathBuf,
     /// What may be kept of it.
     pub bounds: LogLimits,
+    /// The thread that writes the flood holds the other end, which closes however that ends.
+    pub writes: Receiver<Infallible>,
+}
+
+impl LogToCheck {
+    /// Whether all of the flood was written, or given up.
+    pub fn is_written(&self) -> bool {
+        matches!(self.writes.try_recv(), Err(TryRecvError::Disconnected))
+    }
 }
 
 impl Faults {
@@ -157,11 +168,13 @@ impl Faults {
         }
         let mut file = backend.open_log(&path).map_err(|error| error.to_string())?;
         let lines = fault.lines.unwrap_or(true);
+        let (writing, writes) = channel();
         self.holds.hold(limits::CHAOS_FREEZE, move |over| {
             // a full disk ends the flood, as it does that of a backend
             let _ = write_flood(&mut file, bytes, lines, over);
+            drop(writing);
         })?;
-        Ok(LogToCheck { model: model.to_owned(), path, bounds })
+        Ok(LogToCheck { model: model.to_owned(), path, bounds, writes })
     }
 }
 
@@ -269,6 +282,21 @@ mod tests {
             let text = fs::read(file.path()).expect("read");
             assert_eq!(text[..1000].contains(&b'\n'), lines);
         }
+    }
+
+    #[test]
+    fn a_log_is_written_when_its_writer_is_gone_however_that_came() {
+        let (writing, writes) = channel();
+        let bounds = LogLimits { max_bytes: 1, keep: 1 };
+        let log = LogToCheck { model: "a".into(), path: "/a.log".into(), bounds, writes };
+        assert!(!log.is_written());
+        let mut holds = Holds::default();
+        let fault = move |_: &Over| {
+            let _writing = writing;
+            panic!("on purpose");
+        };
+        holds.hold(Duration::from_secs(600), fault).expect("held");
+        until(|| log.is_written());
     }
 
     #[test]

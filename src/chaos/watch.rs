@@ -39,7 +39,8 @@ pub struct Watch {
     crashes: OnlyAskedCrashes,
     /// When parts below the root failed, seconds since 1970: those of before the run, and those that were made to.
     root_failures: VecDeque<f64>,
-    logs: Vec<(Moment, LogToCheck)>,
+    /// When each is to be looked at: not known while it is still being flooded.
+    logs: Vec<(Option<Moment>, LogToCheck)>,
     next_look: Moment,
     /// Models that may be stopped at the end.
     may_be_stopped: BTreeSet<String>,
@@ -125,7 +126,7 @@ impl Watch {
         }
         self.tally.struck(kind, hit, at);
         if let Some(log) = log {
-            self.logs.push((self.clock.now() + limits::CHAOS_LOG_SETTLES, log));
+            self.logs.push((None, log));
         }
     }
 
@@ -254,8 +255,12 @@ impl Watch {
 
     fn check_logs(&mut self) {
         let now = self.clock.now();
-        let (due, later): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.logs).into_iter().partition(|(at, _)| *at <= now);
+        for (at, _) in self.logs.iter_mut().filter(|(at, log)| at.is_none() && log.is_written()) {
+            *at = Some(now + limits::CHAOS_LOG_SETTLES);
+        }
+        let (due, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.logs)
+            .into_iter()
+            .partition(|(at, _)| at.is_some_and(|at| at <= now));
         self.logs = later;
         // a log that is being flooded again is looked at after that
         let flooded: BTreeSet<_> = self.logs.iter().map(|(_, log)| log.model.clone()).collect();
