@@ -10,6 +10,7 @@ use serde_json::json;
 use symphony::gateway::zmq::OpenError;
 
 use crate::client::Client;
+use crate::open_place::OpenPlace;
 use crate::world::{Plan, World, names};
 
 #[test]
@@ -96,12 +97,10 @@ fn other_user_refused() {
         let _ = std::io::stderr().write_all(told);
         return;
     }
-    let world = World::new();
     // the folder lets everybody through, so that the socket's own mode is what refuses
-    fs::set_permissions(world.folder(), fs::Permissions::from_mode(0o755)).expect("set");
-    let program = world.folder().join("symphony");
-    fs::copy(env!("CARGO_BIN_EXE_symphony"), &program).expect("copied");
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("set");
+    let place = OpenPlace::new();
+    let program = place.program(env!("CARGO_BIN_EXE_symphony"));
+    let world = World::open(place.path(), Plan::default()).expect("open");
     let ask = |user: u32| {
         let mut command = std::process::Command::new(&program);
         command.args(["--endpoint", &world.cli(), "--timeout", "2s", "status"]);

@@ -7,6 +7,8 @@ mod client;
 mod commands;
 mod files;
 mod handshakes;
+#[path = "../support/open_place.rs"]
+mod open_place;
 mod replies;
 mod shutdown;
 mod world;

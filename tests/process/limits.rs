@@ -1,13 +1,14 @@
 //! A limit that ends a backend is told to whoever asks: in the state, in the events, and to who waits for the model.
 
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use serde_json::json;
 use symphony::launcher::account;
 
 use crate::backend::FAKE;
+use crate::open_place::OpenPlace;
 use crate::service::{Service, fake, program};
 
 #[test]
@@ -64,14 +65,8 @@ fn a_backend_of_another_user_serves() {
         return;
     }
     // what that user needs: a program that it may execute, and a folder in which it may make a socket
-    let place = tempfile::tempdir().expect("folder");
-    let open = |path: &Path, mode| {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("changed");
-    };
-    open(place.path(), 0o1777);
-    let program_file = place.path().join("fake");
-    std::fs::copy(FAKE, &program_file).expect("copied");
-    open(&program_file, 0o755);
+    let place = OpenPlace::new();
+    let program_file = place.program(FAKE);
     let path = program_file.to_str().expect("UTF-8");
     let model = program("a", &[path, "--ipc-endpoint", "{endpoint}"])
         .with("working_dir", json!("/"))

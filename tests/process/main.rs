@@ -14,6 +14,8 @@
 mod backend;
 #[path = "../support/manager.rs"]
 mod manager;
+#[path = "../support/open_place.rs"]
+mod open_place;
 #[path = "../support/processes.rs"]
 mod processes;
 #[path = "../support/service.rs"]

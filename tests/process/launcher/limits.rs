@@ -8,6 +8,7 @@ use symphony::launcher::exit_cause::ExitCause;
 use symphony::launcher::{ExitStatus, ReadyChannel, SpawnOrder, account};
 
 use crate::bench::Bench;
+use crate::open_place::OpenPlace;
 
 /// The only line of a process that ends well.
 fn only_line(bench: &Bench, order: SpawnOrder) -> String {
@@ -182,9 +183,11 @@ fn shim_of_a_stranger(test: &str, capabilities: &str, command: &[&str]) -> Optio
         let own = ["--reuid", STRANGER, "--regid", STRANGER, "--clear-groups"];
         Command::new("setpriv").args(own).args(ambient).args(line).output().ok()
     };
-    let symphony = env!("CARGO_BIN_EXE_symphony");
+    let place = OpenPlace::new();
+    let program = place.program(env!("CARGO_BIN_EXE_symphony"));
+    let symphony = program.to_str().unwrap();
     if run(&[symphony, "--version"]).is_none_or(|tried| !tried.status.success()) {
-        let told = format!("left out: {test} (no setpriv, or the program is out of its reach)\n");
+        let told = format!("left out: {test} (setpriv of util-linux is not there)\n");
         let _ = std::io::stderr().write_all(told.as_bytes());
         return None;
     }

@@ -11,6 +11,8 @@ mod bench;
 mod cgroups;
 mod inheritance;
 mod limits;
+#[path = "../../support/open_place.rs"]
+mod open_place;
 mod output;
 mod readiness;
 mod signals;

@@ -12,6 +12,7 @@ use symphony::launcher::exit_cause::ExitCause;
 use symphony::launcher::{ExitStatus, GroupSignal, Launcher, ReadyChannel, Report, SpawnError};
 
 use crate::bench::{Bench, runs, wait_until};
+use crate::open_place::OpenPlace;
 
 fn fatal_text(error: SpawnError) -> String {
     assert!(matches!(error, SpawnError::Fatal { .. }), "{error:?}");
@@ -217,15 +218,13 @@ fn fork_eagain() {
     }
     // a user whom nobody else has: the limit counts all processes of a user
     let user = 2_000_000_000 + std::process::id();
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
-    let this = folder.path().join("tests");
-    std::fs::copy(std::env::current_exe().unwrap(), &this).unwrap();
+    let place = OpenPlace::new();
+    let this = place.program(std::env::current_exe().unwrap());
     let output = Command::new(&this)
         .args(["--exact", "starts::crowded_starts_are_transient", "--nocapture"])
         .env(MAY_CROWD, "1")
-        .env("TMPDIR", folder.path())
-        .current_dir(folder.path())
+        .env("TMPDIR", place.path())
+        .current_dir(place.path())
         .uid(user)
         .gid(user)
         .output()
