@@ -230,18 +230,18 @@ impl Machine {
             Event::Exited(g, status) if g == self.generation && self.spawned => {
                 self.on_exited(status, now);
             }
-            Event::Ready(g) if g == self.generation && self.state == State::Starting => {
+            Event::Ready(g) if self.is_coming_up(g) => {
                 self.on_ready(now);
             }
-            Event::NeverReady(g, why) if g == self.generation && self.state == State::Starting => {
+            Event::NeverReady(g, why) if self.is_coming_up(g) => {
                 self.end_faulty(format!("never ready: {why}"), now);
             }
-            Event::Progressed(g) if g == self.generation && self.state == State::Starting => {
+            Event::Progressed(g) if self.is_coming_up(g) => {
                 self.timers.insert(Timer::Stall, now + self.policies.start.stall_timeout);
             }
             Event::WrongAnswer(g, answer) if g == self.generation => self.wrong_answer = answer,
             Event::Sampled { generation, cpu_time, output_bytes }
-                if generation == self.generation =>
+                if generation == self.generation && self.spawned =>
             {
                 self.on_sampled(cpu_time, output_bytes, now);
             }
@@ -251,6 +251,11 @@ impl Machine {
             _ => {}
         }
         std::mem::take(&mut self.effects)
+    }
+
+    /// Whether a process of this generation is loading.
+    fn is_coming_up(&self, generation: Generation) -> bool {
+        generation == self.generation && self.spawned && self.state == State::Starting
     }
 
     fn expects_spawn(&self, generation: Generation) -> bool {
