@@ -129,29 +129,34 @@ async fn a_gateway_that_is_never_started_leaves_nothing() {
 #[actix_rt::test]
 async fn an_open_that_is_given_up_leaves_nothing() {
     let folder = tempfile::tempdir().expect("folder");
-    let open =
-        ZmqGateway::open(doors(folder.path()), GatewayOptions::default(), ExitSlot::default());
+    let doors = doors(folder.path());
+    let sockets = doors.open_sockets.clone();
+    let open = ZmqGateway::open(doors, GatewayOptions::default(), ExitSlot::default());
     let given_up = tokio::time::timeout(Duration::ZERO, open).await;
     drop(given_up);
-    let empty = async {
-        while names(folder.path()) > 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), empty).await.expect("all files go");
+    all_closed(&sockets).await;
+    assert_eq!(names(folder.path()), 0, "all files go");
+}
+
+/// Waits until no thread of a gateway has or opens anything any more.
+async fn all_closed(sockets: &OpenSockets) {
+    tokio::time::timeout(Duration::from_secs(30), sockets.closed()).await.expect("closed");
 }
 
 #[actix_rt::test]
 async fn a_successor_waits_for_the_sockets_of_its_predecessor() {
     let folder = tempfile::tempdir().expect("folder");
     let options = GatewayOptions::default();
+    let sockets = OpenSockets::default();
     for _ in 0..3 {
-        let gateway = ZmqGateway::open(doors(folder.path()), options, ExitSlot::default())
+        let doors = Doors { open_sockets: sockets.clone(), ..doors(folder.path()) };
+        let gateway = ZmqGateway::open(doors, options, ExitSlot::default())
             .await
             .expect("the one before lets go in time");
         // dropped while its thread still has everything open
         drop(gateway.start());
     }
+    all_closed(&sockets).await;
 }
 
 /// Makes the actor panic.
