@@ -91,6 +91,15 @@ pub fn start_warnings(settings: &Settings) -> Vec<String> {
     preflight::warnings(settings).into_iter().chain(cgroup).collect()
 }
 
+/// What the tree stands on.
+struct Ground {
+    launcher: Arc<dyn Launcher>,
+    prober: Arc<dyn Prober>,
+    clock: Clock,
+    /// Whether a watchdog looks at the thread, which makes sense in real time alone.
+    watched: bool,
+}
+
 /// A running service inside an actix system.
 pub struct Service {
     wiring: Arc<Wiring>,
@@ -114,7 +123,13 @@ impl Service {
             LocalOptions { cgroup: cgroup(&settings, &options), ..LocalOptions::default() };
         let launcher = LocalLauncher::start(launcher_options).map_err(startup)?;
         let prober = LocalProber::start().map_err(startup)?;
-        Self::assemble(settings, options, Arc::new(launcher), Arc::new(prober), true).await
+        let ground = Ground {
+            launcher: Arc::new(launcher),
+            prober: Arc::new(prober),
+            clock: Clock::since_boot(),
+            watched: true,
+        };
+        Self::assemble(settings, options, ground).await
     }
 
     /// As [`Service::start`], with another way to run processes and to ask backends.
@@ -127,23 +142,22 @@ impl Service {
         launcher: Arc<dyn Launcher>,
         prober: Arc<dyn Prober>,
     ) -> Result<Self, ServeError> {
-        Self::assemble(settings, options, launcher, prober, false).await
+        let ground = Ground { launcher, prober, clock: Clock::start(), watched: false };
+        Self::assemble(settings, options, ground).await
     }
 
-    /// `watched`: whether a watchdog looks at the thread, which makes sense in real time alone.
     async fn assemble(
         settings: Settings,
         options: ServeOptions,
-        launcher: Arc<dyn Launcher>,
-        prober: Arc<dyn Prober>,
-        watched: bool,
+        ground: Ground,
     ) -> Result<Self, ServeError> {
+        let Ground { launcher, prober, clock, watched } = ground;
         let (control, wishes) = ControlHandle::channel();
         let settings = Arc::new(settings);
         let wiring = Arc::new(Wiring {
             settings: watch::Sender::new(settings.clone()),
             longest_stop_ms: AtomicU64::new(0),
-            clock: Clock::start(),
+            clock,
             launcher,
             prober,
             control,

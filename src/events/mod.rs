@@ -39,7 +39,7 @@ impl EventLog {
         let event = Arc::new(LifecycleEvent {
             seq,
             at: Clock::wall_seconds(),
-            since_start_ms: self.clock.now().since_origin().as_secs_f64() * 1000.0,
+            since_start_ms: self.clock.uptime_at(self.clock.now()).as_secs_f64() * 1000.0,
             subject: record.subject,
             model: record.model,
             generation: record.generation,
