@@ -346,3 +346,9 @@ pub const HEART_PACKET_BYTES: usize = 16 * 1024;
 pub const HEART_WELCOME: Duration = Duration::from_secs(10);
 /// Beats that wait for a heart that does not read: later ones say nothing new.
 pub const HEART_BEATS_WAITING: usize = 16;
+
+/// A state file: the largest honest one holds 8 KiB of last output, which JSON may make six times as long, and the moments of
+/// [`WINDOW_RESTARTS`] restarts twice.
+pub const STATE_FILE_BYTES: u64 = 1024 * 1024;
+/// Names in a folder of state files that are looked at: three for each of [`MODELS`], and some.
+pub const STATE_FILES: usize = 32_768;

@@ -10,14 +10,16 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("limits", &[]),
     ("clock", &[]),
     ("ids", &["limits"]),
-    ("heart", &["clock", "ids", "limits"]),
+    // what outlives the service: read by whoever comes after it
+    ("state", &["clock", "ids", "limits"]),
+    ("heart", &["clock", "ids", "limits", "state"]),
     ("supervision", &["clock", "limits"]),
     ("settings", &["ids", "limits"]),
     ("telemetry", &["clock", "limits", "settings"]),
     ("engine", &["limits", "protocols"]),
     ("probe", &["clock", "ids", "limits", "protocols"]),
     ("events", &["clock", "ids", "limits", "supervision"]),
-    ("launcher", &["clock", "heart", "ids", "limits", "settings", "supervision"]),
+    ("launcher", &["clock", "heart", "ids", "limits", "settings", "state", "supervision"]),
     (
         "registry",
         &[
