@@ -6,10 +6,12 @@
 //! - [`local`] runs processes of this machine; [`scripted`] is its fake for tests in virtual time
 //! - [`account`] is the user that a backend runs as, [`exit_cause`] says which limit ended a process, [`transience`] which
 //!   errors are worth another try
-//! - [`table`] is the actor, [`table_messages`] what it may be asked, [`admission`] which spawn may go out now
+//! - [`table`] is the actor, [`table_messages`] what it may be asked, [`admission`] which spawn may go out now, [`adoption`] what
+//!   becomes of processes that an earlier core left
 
 pub mod account;
 pub mod admission;
+pub mod adoption;
 pub mod exit_cause;
 pub mod local;
 pub mod scripted;
