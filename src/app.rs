@@ -20,9 +20,12 @@ use crate::events::EventLog;
 use crate::events::messages::Record;
 use crate::gateway::doors::{Control, ControlHandle};
 use crate::instance::desk::{Autostart, ModelDesk, UseModels};
+use crate::instance::known::{autostarted, known_instances};
 use crate::instance::preflight;
 use crate::launcher::Launcher;
-use crate::launcher::local::{LocalLauncher, LocalOptions, cgroup_obstacle};
+use crate::launcher::local::{
+    HeartSide, LocalLauncher, LocalOptions, StateOptions, cgroup_obstacle,
+};
 use crate::limits;
 use crate::probe::Prober;
 use crate::probe::local::LocalProber;
@@ -54,6 +57,8 @@ pub struct ServeOptions {
     pub stop_asked: Option<Arc<AtomicBool>>,
     /// The running program is `symphony`, and so its own helper for cgroups. Without it they need `service.symphony_binary`.
     pub is_symphony_program: bool,
+    /// The process that started this one and outlives it.
+    pub heart: Option<HeartSide>,
 }
 
 /// Why the service ended with an error.
@@ -96,6 +101,9 @@ struct Ground {
     launcher: Arc<dyn Launcher>,
     prober: Arc<dyn Prober>,
     clock: Clock,
+    /// The last number of an event.
+    last_event: Arc<AtomicU64>,
+    autostart: Autostart,
     /// Whether a watchdog looks at the thread, which makes sense in real time alone.
     watched: bool,
 }
@@ -119,14 +127,31 @@ impl Service {
     pub async fn start(settings: Settings, options: ServeOptions) -> Result<Self, ServeError> {
         let startup = |error: std::io::Error| ServeError::Startup(error.to_string());
         prepare_folders(&settings).map_err(ServeError::Startup)?;
-        let launcher_options =
-            LocalOptions { cgroup: cgroup(&settings, &options), ..LocalOptions::default() };
-        let launcher = LocalLauncher::start(launcher_options).map_err(startup)?;
+        let mut options = options;
+        let last_event = Arc::<AtomicU64>::default();
+        let state = StateOptions {
+            runtime_dir: settings.service.runtime_dir.clone(),
+            known: known_instances(&settings),
+            awaited: autostarted(&settings),
+            last_event: last_event.clone(),
+            heart: options.heart.take(),
+        };
+        let launcher = LocalLauncher::start(LocalOptions {
+            cgroup: cgroup(&settings, &options),
+            state: Some(state),
+            ..LocalOptions::default()
+        });
+        let launcher = launcher.map_err(startup)?;
         let prober = LocalProber::start().map_err(startup)?;
+        let (clock, continuation) = (Clock::since_boot(), launcher.continuation().cloned());
         let ground = Ground {
             launcher: Arc::new(launcher),
             prober: Arc::new(prober),
-            clock: Clock::since_boot(),
+            clock: continuation
+                .as_ref()
+                .map_or(clock, |before| clock.running_since(before.since.at)),
+            last_event,
+            autostart: Autostart { only: continuation.map(|before| before.awaited) },
             watched: true,
         };
         Self::assemble(settings, options, ground).await
@@ -142,7 +167,14 @@ impl Service {
         launcher: Arc<dyn Launcher>,
         prober: Arc<dyn Prober>,
     ) -> Result<Self, ServeError> {
-        let ground = Ground { launcher, prober, clock: Clock::start(), watched: false };
+        let ground = Ground {
+            launcher,
+            prober,
+            clock: Clock::start(),
+            last_event: Arc::default(),
+            autostart: Autostart { only: None },
+            watched: false,
+        };
         Self::assemble(settings, options, ground).await
     }
 
@@ -151,7 +183,7 @@ impl Service {
         options: ServeOptions,
         ground: Ground,
     ) -> Result<Self, ServeError> {
-        let Ground { launcher, prober, clock, watched } = ground;
+        let Ground { launcher, prober, clock, last_event, autostart, watched } = ground;
         let (control, wishes) = ControlHandle::channel();
         let settings = Arc::new(settings);
         let wiring = Arc::new(Wiring {
@@ -163,7 +195,7 @@ impl Service {
             control,
             allow_chaos: options.allow_chaos,
             open_sockets: Default::default(),
-            last_event: Arc::default(),
+            last_event,
             table: Place::default(),
             events: Place::default(),
             registry: Place::default(),
@@ -182,9 +214,11 @@ impl Service {
         };
         let reloads = Reloads::new(options.loader);
         let service = Self { wiring, root, exit: Some(exit), wishes, reloads, _watchdog: watchdog };
-        service.record("service_started", None);
+        let goes_on = autostart.only.is_some();
+        let cause = goes_on.then(|| "it goes on where one that ended unexpectedly was".to_owned());
+        service.record("service_started", cause);
         if let Ok(desk) = service.wiring.desk.get() {
-            desk.do_send(Autostart);
+            desk.do_send(autostart);
         }
         if let Some(on_ready) = options.on_ready {
             on_ready();

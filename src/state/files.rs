@@ -40,6 +40,8 @@ pub struct InstanceFile {
 /// A process as it was started.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ProcessFile {
+    /// [`ServiceFile::id`], for who finds that file lost.
+    pub service: String,
     /// Which start of its instance.
     pub generation: Generation,
     /// Process id, and id of its group.

@@ -87,6 +87,13 @@ impl StateFolder {
         &self.path
     }
 
+    /// Whether the folder still lies where it was opened, and has not been removed or replaced.
+    pub fn is_in_place(&self) -> bool {
+        let open = rustix::fs::fstat(&self.folder).map(|facts| (facts.st_dev, facts.st_ino));
+        let there = rustix::fs::lstat(&self.path).map(|facts| (facts.st_dev, facts.st_ino));
+        open.is_ok() && open == there
+    }
+
     /// Reads all state files. What cannot be used is set aside, what is not ours is left alone, and what was never finished
     /// is removed.
     ///

@@ -183,10 +183,13 @@ fn what_was_never_finished_is_removed_and_hides_nothing() {
 fn a_folder_that_is_gone_or_not_ours_alone_is_an_error() {
     let place = Place::new();
     let path = place.folder.path().join("state");
+    assert!(place.state.is_in_place());
     std::fs::remove_dir(&path).unwrap();
+    assert!(!place.state.is_in_place());
     assert!(place.state.write_instance(&file("a", "lost")).is_err());
     assert!(StateFolder::find(&path).unwrap().is_none());
     std::fs::create_dir(&path).unwrap();
+    assert!(!place.state.is_in_place(), "another one of the same name");
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777)).unwrap();
     assert!(StateFolder::find(&path).is_err());
     std::fs::remove_dir(&path).unwrap();
