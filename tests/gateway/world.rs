@@ -310,6 +310,7 @@ pub fn view(name: &str, state: State) -> Arc<InstanceView> {
         reason: None,
         progress: None,
         group: None,
+        outdated: false,
     })
 }
 

@@ -45,6 +45,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             "probe",
             "registry",
             "settings",
+            // the digest of an order, which records keep
+            "state::envelope",
             "supervision",
         ],
     ),
