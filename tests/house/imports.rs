@@ -10,8 +10,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("limits", &[]),
     ("clock", &[]),
     ("ids", &["limits"]),
-    ("heart", &["clock", "ids", "limits"]),
     ("supervision", &["clock", "limits"]),
+    // of the supervision layer it has the arithmetic alone
+    ("heart", &["clock", "ids", "limits", "supervision::backoff", "supervision::window"]),
     ("settings", &["ids", "limits"]),
     ("telemetry", &["clock", "limits", "settings"]),
     ("engine", &["limits", "protocols"]),
