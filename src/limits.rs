@@ -346,6 +346,8 @@ pub const HEART_PACKET_BYTES: usize = 16 * 1024;
 pub const HEART_WELCOME: Duration = Duration::from_secs(10);
 /// Beats that wait for a heart that does not read: later ones say nothing new.
 pub const HEART_BEATS_WAITING: usize = 16;
+/// A beat of the core: ten of them in the shortest patience that is the rule.
+pub const HEART_BEAT_EVERY: Duration = Duration::from_secs(1);
 /// The heart looks at its core at least this often: beats come as often, so that it costs no wake-up of its own.
 pub const HEART_TICK: Duration = Duration::from_secs(1);
 /// A heart that did not run itself for so long (three ticks) judges nobody by that time.

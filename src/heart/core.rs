@@ -158,6 +158,8 @@ pub struct Core {
     incarnation: u64,
     restarts: u64,
     last_cause: Option<String>,
+    /// Why the core before this one was replaced.
+    replaces: Option<String>,
     notice: Option<String>,
     /// The last look at anything: whoever was away for long judges nobody by it.
     seen: Moment,
@@ -182,6 +184,7 @@ impl Core {
             incarnation: 1,
             restarts: 0,
             last_cause: None,
+            replaces: None,
             notice: None,
             seen: now,
         };
@@ -201,6 +204,11 @@ impl Core {
     /// Why the last one was.
     pub fn last_cause(&self) -> Option<&str> {
         self.last_cause.as_deref()
+    }
+
+    /// Why the core before this one was replaced; told once.
+    pub fn take_replaces(&mut self) -> Option<String> {
+        self.replaces.take()
     }
 
     /// What the next core is to put on record; told once.
@@ -404,6 +412,7 @@ impl Core {
             return effects;
         }
         self.restarts += 1;
+        self.replaces = Some(cause.clone());
         self.last_cause = Some(cause);
         if self.failed_starts == 0 {
             effects.extend(self.start(now));
@@ -447,7 +456,7 @@ impl Program {
 }
 
 /// How a process ended, for people.
-pub fn words(ended: Option<Ended>) -> String {
+fn words(ended: Option<Ended>) -> String {
     match ended {
         Some(Ended::Code(3)) => "exit 3, its root supervisor gave up".to_owned(),
         Some(Ended::Code(code)) => format!("exit {code}"),

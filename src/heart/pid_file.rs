@@ -5,7 +5,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -97,6 +97,11 @@ impl PidFile {
                 Err(Holder::Guard) => std::thread::park_timeout(limits::PID_FILE_RETRY),
             }
         }
+    }
+
+    /// The file as whoever shares the lock has it.
+    pub fn inherited(descriptor: OwnedFd, folder: &Path) -> Self {
+        Self { file: File::from(descriptor), path: folder.join(NAME) }
     }
 
     /// Removes the file. The lock stays with whoever has the file open.

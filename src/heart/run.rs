@@ -9,9 +9,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, set_child_subreaper, setsid};
 
 use super::children::{Children, Collected, any_ended};
-use super::core::{Core, Effect, Event, Program, words};
+use super::core::{Core, Effect, Event, Program};
 use super::ending::{Ending, Round};
-use super::guarding::Guarding;
+use super::guarding::Guard;
 use super::log::{Level, Log};
 use super::options::HeartOptions;
 use super::pid_file::{PidFile, PidFileError, Role};
@@ -62,7 +62,7 @@ struct Heart {
     process: Option<CoreProcess>,
     children: Children,
     store: Store,
-    guarding: Guarding,
+    guard: Guard,
     ending: Option<Ending>,
     orders: VecDeque<Effect>,
     exit: Option<u8>,
@@ -71,20 +71,21 @@ struct Heart {
 impl Heart {
     fn new(options: HeartOptions, log: Log, lock: PidFile) -> Result<Self, (Log, std::io::Error)> {
         let clock = Clock::start();
-        let prepared = (|| {
+        let guard = Guard::new(&options.folder, options.adoption_grace, options.log.clone());
+        let prepared = guard.and_then(|guard| {
             // before anything is started that could leave somebody behind
             set_child_subreaper(rustix::process::Pid::from_raw(1))?;
             let signals = Signals::listen()?;
             let mut store = Store::default();
             store.keep_own(store::LOCK, lock.as_fd().try_clone_to_owned()?);
-            Ok((signals, store))
-        })();
-        let (signals, store) = match prepared {
+            store.keep_own(store::GUARD, guard.pipe()?);
+            Ok((signals, store, guard))
+        });
+        let (signals, store, guard) = match prepared {
             Ok(prepared) => prepared,
             Err(error) => return Err((log, error)),
         };
         let (core, orders) = Core::new(options.rules, options.stop_grace, clock.now());
-        let guarding = Guarding::new(&options.folder, options.adoption_grace, options.log.clone());
         Ok(Self {
             options,
             log,
@@ -95,7 +96,7 @@ impl Heart {
             process: None,
             children: Children::default(),
             store,
-            guarding,
+            guard,
             ending: None,
             orders: orders.into(),
             exit: None,
@@ -108,7 +109,7 @@ impl Heart {
             self.keep_guard();
             self.carry_out();
             if let Some(code) = self.exit {
-                self.guarding.dismiss();
+                self.guard.dismiss();
                 self.lock.remove();
                 // what is not ours keeps it
                 let _ = std::fs::remove_dir(&self.options.folder);
@@ -213,7 +214,7 @@ impl Heart {
 
     fn welcome(&mut self) {
         let now = self.now();
-        let notice = self.core.take_notice();
+        let (notice, replaces) = (self.core.take_notice(), self.core.take_replaces());
         let Some(process) = &mut self.process else { return };
         process.welcomed = Some(now);
         for name in self.store.names() {
@@ -225,6 +226,7 @@ impl Heart {
             incarnation: self.core.incarnation(),
             restarts: self.core.restarts(),
             last_cause: self.core.last_cause().map(str::to_owned),
+            replaces,
             notice,
         };
         process.tell(FromHeart::Welcome(welcome), None, &self.store);
@@ -242,7 +244,6 @@ impl Heart {
         self.listen();
         self.process = None;
         self.children.forget_questions();
-        self.log.write(Level::Info, &format!("the core ended: {}", words(Some(ended))));
         self.on(Event::Ended(Some(ended)));
     }
 
@@ -251,7 +252,7 @@ impl Heart {
     /// Those who have an owner: they are no backends.
     fn spared(&self) -> Vec<u32> {
         let core = self.process.as_ref().map(|process| process.pid);
-        core.into_iter().chain(self.guarding.pid()).collect()
+        core.into_iter().chain(self.guard.pid()).collect()
     }
 
     fn look_at_children(&mut self) {
@@ -282,22 +283,13 @@ impl Heart {
         if self.ending.is_some() || self.exit.is_some() {
             return;
         }
-        match self.guarding.look(self.clock.now()) {
-            Ok(None) => {}
-            Ok(Some(pipe)) => {
-                self.store.keep_own(store::GUARD, pipe);
-                if let Some(process) = self.process.as_mut().filter(|core| core.welcomed.is_some())
-                {
-                    let name = store::GUARD.to_owned();
-                    process.tell(FromHeart::Held { name: name.clone() }, Some(name), &self.store);
-                }
-            }
-            Err(error) => self.log.write(
+        if let Err(error) = self.guard.keep(self.clock.now()) {
+            self.log.write(
                 Level::Error,
                 &format!(
                     "cannot start a guard: {error}; if heart and core were killed now, the models would live on"
                 ),
-            ),
+            );
         }
     }
 
