@@ -80,7 +80,12 @@ pub enum ServeError {
 /// # Errors
 /// [`ServeError`]; the processes of all backends are gone then, too.
 pub fn serve(settings: Settings, options: ServeOptions) -> Result<(), ServeError> {
-    let system = actix_rt::System::new();
+    // made here, since actix panics where it cannot be made
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| {
+        ServeError::Startup(format!("cannot make the runtime of the service: {error}"))
+    })?;
+    let system = actix_rt::System::with_tokio_rt(|| runtime);
     system.block_on(async {
         // before anything is started, so that no moment is without them
         let signals = Signals::listen().map_err(|error| ServeError::Startup(error.to_string()))?;
