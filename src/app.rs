@@ -2,39 +2,42 @@
 //!
 //! [`serve`] is the whole program in one call. [`Service`] is the same inside an actix system that is there already.
 
+mod ground;
+mod heart;
 mod reloads;
+mod wishes;
 
 use std::fs;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use actix::Addr;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
+use self::ground::Ground;
+use self::heart::HeartSide;
 use self::reloads::Reloads;
+use self::wishes::StopOnce;
+pub use self::wishes::{Signals, Wish, Wishes};
 use crate::clock::Clock;
 use crate::events::EventLog;
 use crate::events::messages::Record;
 use crate::gateway::doors::{Control, ControlHandle};
+use crate::gateway::heart_view::HeartFacts;
+use crate::heart::link::Connection;
+use crate::heart::protocol::FromCore;
 use crate::instance::desk::{Autostart, ModelDesk, UseModels};
-use crate::instance::known::{autostarted, known_instances};
 use crate::instance::preflight;
 use crate::launcher::Launcher;
-use crate::launcher::local::{
-    HeartSide, LocalLauncher, LocalOptions, StateOptions, cgroup_obstacle,
-};
+use crate::launcher::local::cgroup_obstacle;
 use crate::limits;
 use crate::probe::Prober;
-use crate::probe::local::LocalProber;
 use crate::registry::{Registry, UseCatalogue};
 use crate::root::wiring::{Place, Wiring};
 use crate::root::{self, panics, picture, relay, shutdown};
 use crate::settings::diff::{ReloadOutcome, diff};
 use crate::settings::model::{ServiceSettings, Settings};
-use crate::settings::policy::CgroupChoice;
 use crate::supervision::supervisor::wait_for_exit;
 use crate::supervision::tree::TreeNode;
 use crate::supervision::watchdog::Watchdog;
@@ -57,8 +60,8 @@ pub struct ServeOptions {
     pub stop_asked: Option<Arc<AtomicBool>>,
     /// The running program is `symphony`, and so its own helper for cgroups. Without it they need `service.symphony_binary`.
     pub is_symphony_program: bool,
-    /// The process that started this one and outlives it.
-    pub heart: Option<HeartSide>,
+    /// The heart that started this process.
+    pub heart: Option<Connection>,
 }
 
 /// Why the service ended with an error.
@@ -75,9 +78,14 @@ pub enum ServeError {
 /// Runs the service until it is asked to stop (`stop-service`, SIGINT, SIGTERM); blocks.
 ///
 /// # Errors
-/// [`ServeError`]; the processes of all backends are gone then, too.
+/// [`ServeError`]; the processes of all backends are gone then, too, unless a heart lives that starts the service again.
 pub fn serve(settings: Settings, options: ServeOptions) -> Result<(), ServeError> {
-    let system = actix_rt::System::new();
+    // made here, since actix panics where it cannot be made
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| {
+        ServeError::Startup(format!("cannot make the runtime of the service: {error}"))
+    })?;
+    let system = actix_rt::System::with_tokio_rt(|| runtime);
     system.block_on(async {
         // before anything is started, so that no moment is without them
         let signals = Signals::listen().map_err(|error| ServeError::Startup(error.to_string()))?;
@@ -96,18 +104,6 @@ pub fn start_warnings(settings: &Settings) -> Vec<String> {
     preflight::warnings(settings).into_iter().chain(cgroup).collect()
 }
 
-/// What the tree stands on.
-struct Ground {
-    launcher: Arc<dyn Launcher>,
-    prober: Arc<dyn Prober>,
-    clock: Clock,
-    /// The last number of an event.
-    last_event: Arc<AtomicU64>,
-    autostart: Autostart,
-    /// Whether a watchdog looks at the thread, which makes sense in real time alone.
-    watched: bool,
-}
-
 /// A running service inside an actix system.
 pub struct Service {
     wiring: Arc<Wiring>,
@@ -115,6 +111,7 @@ pub struct Service {
     exit: Option<RunningChild>,
     wishes: mpsc::Receiver<Control>,
     reloads: Reloads,
+    heart: Option<HeartSide>,
     /// Looks at the thread until the service is dropped.
     _watchdog: Option<Watchdog>,
 }
@@ -124,36 +121,8 @@ impl Service {
     ///
     /// # Errors
     /// [`ServeError::Startup`]; nothing is left running then.
-    pub async fn start(settings: Settings, options: ServeOptions) -> Result<Self, ServeError> {
-        let startup = |error: std::io::Error| ServeError::Startup(error.to_string());
-        prepare_folders(&settings).map_err(ServeError::Startup)?;
-        let mut options = options;
-        let last_event = Arc::<AtomicU64>::default();
-        let state = StateOptions {
-            runtime_dir: settings.service.runtime_dir.clone(),
-            known: known_instances(&settings),
-            awaited: autostarted(&settings),
-            last_event: last_event.clone(),
-            heart: options.heart.take(),
-        };
-        let launcher = LocalLauncher::start(LocalOptions {
-            cgroup: cgroup(&settings, &options),
-            state: Some(state),
-            ..LocalOptions::default()
-        });
-        let launcher = launcher.map_err(startup)?;
-        let prober = LocalProber::start().map_err(startup)?;
-        let (clock, continuation) = (Clock::since_boot(), launcher.continuation().cloned());
-        let ground = Ground {
-            launcher: Arc::new(launcher),
-            prober: Arc::new(prober),
-            clock: continuation
-                .as_ref()
-                .map_or(clock, |before| clock.running_since(before.since.at)),
-            last_event,
-            autostart: Autostart { only: continuation.map(|before| before.awaited) },
-            watched: true,
-        };
+    pub async fn start(settings: Settings, mut options: ServeOptions) -> Result<Self, ServeError> {
+        let ground = Ground::lay(&settings, &mut options)?;
         Self::assemble(settings, options, ground).await
     }
 
@@ -174,6 +143,8 @@ impl Service {
             last_event: Arc::default(),
             autostart: Autostart { only: None },
             watched: false,
+            heart: None,
+            heart_facts: HeartFacts::default(),
         };
         Self::assemble(settings, options, ground).await
     }
@@ -183,7 +154,8 @@ impl Service {
         options: ServeOptions,
         ground: Ground,
     ) -> Result<Self, ServeError> {
-        let Ground { launcher, prober, clock, last_event, autostart, watched } = ground;
+        let Ground { launcher, prober, clock, last_event, autostart, watched, .. } = ground;
+        let (mut heart, heart_facts) = (ground.heart, ground.heart_facts);
         let (control, wishes) = ControlHandle::channel();
         let settings = Arc::new(settings);
         let wiring = Arc::new(Wiring {
@@ -194,6 +166,7 @@ impl Service {
             prober,
             control,
             allow_chaos: options.allow_chaos,
+            heart: heart_facts,
             open_sockets: Default::default(),
             last_event,
             table: Place::default(),
@@ -208,21 +181,32 @@ impl Service {
         let (root, exit) = match root::start(&wiring).await {
             Ok(started) => started,
             Err(error) => {
-                end_outside(&wiring).await;
+                end_outside(&wiring, heart.as_ref(), Failed::Yes).await;
                 return Err(ServeError::Startup(error));
             }
         };
         let reloads = Reloads::new(options.loader);
-        let service = Self { wiring, root, exit: Some(exit), wishes, reloads, _watchdog: watchdog };
+        let mut notices = Vec::new();
+        if let Some(heart) = &mut heart {
+            heart.beat_for(root.clone());
+            notices = std::mem::take(&mut heart.notices);
+        }
+        let service =
+            Self { wiring, root, exit: Some(exit), wishes, reloads, heart, _watchdog: watchdog };
         let goes_on = autostart.only.is_some();
         let cause = goes_on.then(|| "it goes on where one that ended unexpectedly was".to_owned());
         service.record("service_started", cause);
+        for (kind, cause) in notices {
+            service.record(kind, Some(cause));
+        }
         if let Ok(desk) = service.wiring.desk.get() {
             desk.do_send(autostart);
         }
         if let Some(on_ready) = options.on_ready {
             on_ready();
         }
+        service.tell_heart_grace();
+        service.tell_heart(FromCore::Ready);
         Ok(service)
     }
 
@@ -285,6 +269,9 @@ impl Service {
                     Wish::Stop => break,
                     Wish::Reload => self.reloads.ask(None),
                 },
+                () = heart::lost(&mut self.heart) => {
+                    self.record("heart_lost", Some("nothing will replace this service when it fails".into()));
+                }
                 (read, askers) = self.reloads.read() => {
                     let outcome = read.and_then(|fresh| self.apply(fresh));
                     tell_reload(&outcome);
@@ -309,6 +296,7 @@ impl Service {
                 },
             }
         }
+        self.tell_heart(FromCore::Stopping);
         // a reload that is being read is given up, and who asked for one is told
         drop(self.reloads);
         let wishes = &mut self.wishes;
@@ -324,13 +312,13 @@ impl Service {
         shutdown::stop_instances(&self.wiring, hurry).await;
         shutdown::stop_tree(&self.root);
         let _ = tokio::time::timeout(limits::TREE_STOP, exit).await;
-        end_outside(&self.wiring).await;
+        end_outside(&self.wiring, self.heart.as_ref(), Failed::No).await;
         Ok(())
     }
 
     async fn gave_up(&self, reason: ExitReason) -> ServeError {
         tracing::error!(%reason, "the root supervisor ended");
-        end_outside(&self.wiring).await;
+        end_outside(&self.wiring, self.heart.as_ref(), Failed::Yes).await;
         ServeError::GaveUp(format!("the root supervisor ended: {reason}"))
     }
 
@@ -347,6 +335,7 @@ impl Service {
         let fresh = keep_what_is_in_use(&self.wiring.settings.borrow(), fresh);
         let settings = Arc::new(fresh.service.clone());
         self.wiring.use_settings(Arc::new(fresh));
+        self.tell_heart_grace();
         let catalogue = self.wiring.catalogue();
         self.wiring.registry.get()?.do_send(UseCatalogue(catalogue.clone()));
         self.wiring.desk.get()?.do_send(UseModels { catalogue, settings });
@@ -361,6 +350,20 @@ impl Service {
             )),
         );
         Ok(outcome)
+    }
+
+    fn tell_heart(&self, message: FromCore) {
+        if let Some(heart) = &self.heart {
+            heart.link.tell(message);
+        }
+    }
+
+    fn tell_heart_grace(&self) {
+        if let Some(heart) = &self.heart {
+            let longest =
+                Duration::from_millis(self.wiring.longest_stop_ms.load(Ordering::Relaxed));
+            heart.tell_grace(longest + limits::STOP_SLACK);
+        }
     }
 
     fn record(&self, kind: &'static str, cause: Option<String>) {
@@ -391,13 +394,26 @@ fn tell_reload(outcome: &Result<ReloadOutcome, String>) {
     }
 }
 
+/// Whether a service ends because it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Failed {
+    Yes,
+    No,
+}
+
 /// What lies outside the tree, ended last: sockets of a gateway that failed, probes, processes that are still there,
 /// private files.
-async fn end_outside(wiring: &Wiring) {
+///
+/// Where a heart lives, processes are left to the next core if this one `failed`.
+async fn end_outside(wiring: &Wiring, heart: Option<&HeartSide>, failed: Failed) {
     if tokio::time::timeout(limits::SOCKETS_CLOSE, wiring.open_sockets.closed()).await.is_err() {
         tracing::error!("the sockets were not closed in time");
     }
     wiring.prober.end();
+    if failed == Failed::Yes && heart.is_some_and(|heart| !heart.link.is_lost()) {
+        wiring.launcher.let_go(limits::LAUNCHER_END);
+        return;
+    }
     let left = wiring.launcher.end(limits::LAUNCHER_END);
     if left > 0 {
         tracing::error!(left, "processes could not be ended");
@@ -408,82 +424,5 @@ async fn end_outside(wiring: &Wiring) {
         && error.kind() != std::io::ErrorKind::NotFound
     {
         tracing::debug!(folder = %runtime_dir.display(), %error, "runtime folder kept");
-    }
-}
-
-/// Cgroups are entered by way of the exec shim: without one that is known, backends are started as they always were.
-fn cgroup(settings: &Settings, options: &ServeOptions) -> CgroupChoice {
-    let has_shim = options.is_symphony_program || settings.service.symphony_binary.is_some();
-    if has_shim { settings.service.cgroup.clone() } else { CgroupChoice::Off }
-}
-
-fn prepare_folders(settings: &Settings) -> Result<(), String> {
-    let service = &settings.service;
-    for folder in [&service.runtime_dir, &service.log_dir, &service.model_socket_dir] {
-        private_folder(folder)
-            .map_err(|error| format!("cannot make folder {}: {error}", folder.display()))?;
-    }
-    Ok(())
-}
-
-/// Makes a folder and those above it, with mode 0700 where they are made.
-fn private_folder(folder: &Path) -> std::io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
-}
-
-/// What somebody outside wants of the whole service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish {
-    /// An orderly end; the second one means now.
-    Stop,
-    /// The configuration read again.
-    Reload,
-}
-
-/// Where wishes come from.
-pub trait Wishes {
-    /// The next wish; pending for ever when none will come.
-    fn next(&mut self) -> impl Future<Output = Wish>;
-}
-
-/// SIGTERM and SIGINT stop, SIGHUP reloads.
-#[derive(Debug)]
-pub struct Signals {
-    term: Signal,
-    int: Signal,
-    hup: Signal,
-}
-
-impl Signals {
-    /// Takes the signals over from now on.
-    ///
-    /// # Errors
-    /// When the system refuses.
-    pub fn listen() -> std::io::Result<Self> {
-        Ok(Self {
-            term: signal(SignalKind::terminate())?,
-            int: signal(SignalKind::interrupt())?,
-            hup: signal(SignalKind::hangup())?,
-        })
-    }
-}
-
-impl Wishes for Signals {
-    async fn next(&mut self) -> Wish {
-        tokio::select! {
-            Some(()) = self.term.recv() => Wish::Stop,
-            Some(()) = self.int.recv() => Wish::Stop,
-            Some(()) = self.hup.recv() => Wish::Reload,
-            else => std::future::pending().await,
-        }
-    }
-}
-
-/// One wish to stop, then none.
-struct StopOnce(bool);
-
-impl Wishes for StopOnce {
-    async fn next(&mut self) -> Wish {
-        if std::mem::replace(&mut self.0, true) { std::future::pending().await } else { Wish::Stop }
     }
 }

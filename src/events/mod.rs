@@ -79,10 +79,10 @@ fn log(event: &LifecycleEvent) {
     }
     match event.kind.as_str() {
         "parked" | "unkillable" | "escalated" | "group_gave_up" | "group_not_started"
-        | "wedged" | "state_unsaved" => line!(error),
+        | "heart_lost" | "upgrade_failed" | "wedged" | "state_unsaved" => line!(error),
         "group_restarting" | "group_parked" | "exited" | "unhealthy" | "actor_failed"
-        | "actor_restarted" | "not_adopted" | "leftover_ended" | "outdated" | "state_damaged"
-        | "state_dropped" => line!(warn),
+        | "actor_restarted" | "core_replaced" | "not_adopted" | "leftover_ended" | "outdated"
+        | "state_damaged" | "state_dropped" => line!(warn),
         _ => line!(info),
     }
 }

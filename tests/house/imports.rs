@@ -12,8 +12,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("ids", &["limits"]),
     // what outlives the service: read by whoever comes after it
     ("state", &["clock", "ids", "limits"]),
-    ("heart", &["clock", "ids", "limits", "state"]),
     ("supervision", &["clock", "limits"]),
+    // of the supervision layer it has the arithmetic alone
+    ("heart", &["clock", "ids", "limits", "state", "supervision::backoff", "supervision::window"]),
     ("settings", &["ids", "limits"]),
     ("telemetry", &["clock", "limits", "settings"]),
     ("engine", &["limits", "protocols"]),
@@ -87,6 +88,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             "clock",
             "events",
             "gateway::doors",
+            "gateway::heart_view",
+            "heart",
             "instance",
             "launcher",
             "limits",
@@ -119,6 +122,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "clock",
             "engine",
             "events::messages",
+            "heart",
             "instance::messages",
             // what the helper between the launcher and a backend says to the launcher
             "launcher::SHIM_FAILED",
@@ -179,6 +183,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
             "src/cli/early_stop.rs",
             "src/cli/interruption.rs",
             "src/engine/serve.rs",
+            "src/heart/",
             "src/launcher/",
         ],
     ),
@@ -202,6 +207,7 @@ const EVERYWHERE: &[&str] = &["src/"];
 /// Actors and those who start or reach them. Not the command line, the engine, the settings, the log.
 const ACTORS: &[&str] = &[
     "src/app.rs",
+    "src/app/",
     "src/events/",
     "src/gateway/",
     "src/instance/",
@@ -225,13 +231,14 @@ const PARTS: &[(&str, &[&str])] = &[
             "src/cli/interruption.rs",
             "src/cli/stage.rs",
             "src/engine/mod.rs",
+            "src/heart/",
             "src/launcher/local/",
             "src/settings/sources.rs",
         ],
     ),
     (
         "std::process::Command",
-        &["src/cli/daemon.rs", "src/cli/exec_shim.rs", "src/launcher/local/"],
+        &["src/cli/exec_shim.rs", "src/cli/heart.rs", "src/heart/", "src/launcher/local/"],
     ),
     // decisions take moments; wall time is for people
     ("std::time::Instant", &[]),
