@@ -2,22 +2,24 @@
 //!
 //! [`serve`] is the whole program in one call. [`Service`] is the same inside an actix system that is there already.
 
+mod ground;
 mod heart;
 mod reloads;
+mod wishes;
 
 use std::fs;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix::Addr;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
+use self::ground::Ground;
 use self::heart::HeartSide;
 use self::reloads::Reloads;
+use self::wishes::StopOnce;
+pub use self::wishes::{Signals, Wish, Wishes};
 use crate::clock::Clock;
 use crate::events::EventLog;
 use crate::events::messages::Record;
@@ -28,16 +30,14 @@ use crate::heart::protocol::FromCore;
 use crate::instance::desk::{Autostart, ModelDesk, UseModels};
 use crate::instance::preflight;
 use crate::launcher::Launcher;
-use crate::launcher::local::{LocalLauncher, LocalOptions, cgroup_obstacle};
+use crate::launcher::local::cgroup_obstacle;
 use crate::limits;
 use crate::probe::Prober;
-use crate::probe::local::LocalProber;
 use crate::registry::{Registry, UseCatalogue};
 use crate::root::wiring::{Place, Wiring};
 use crate::root::{self, panics, picture, relay, shutdown};
 use crate::settings::diff::{ReloadOutcome, diff};
 use crate::settings::model::{ServiceSettings, Settings};
-use crate::settings::policy::CgroupChoice;
 use crate::supervision::supervisor::wait_for_exit;
 use crate::supervision::tree::TreeNode;
 use crate::supervision::watchdog::Watchdog;
@@ -78,7 +78,7 @@ pub enum ServeError {
 /// Runs the service until it is asked to stop (`stop-service`, SIGINT, SIGTERM); blocks.
 ///
 /// # Errors
-/// [`ServeError`]; the processes of all backends are gone then, too.
+/// [`ServeError`]; the processes of all backends are gone then, too, unless a heart lives that starts the service again.
 pub fn serve(settings: Settings, options: ServeOptions) -> Result<(), ServeError> {
     // made here, since actix panics where it cannot be made
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -122,27 +122,8 @@ impl Service {
     /// # Errors
     /// [`ServeError::Startup`]; nothing is left running then.
     pub async fn start(settings: Settings, mut options: ServeOptions) -> Result<Self, ServeError> {
-        let startup = |error: std::io::Error| ServeError::Startup(error.to_string());
-        let heart = options.heart.take().map(HeartSide::begin).transpose();
-        let heart = heart.map_err(|error| ServeError::Startup(error.to_string()))?;
-        let (heart, facts) = match heart {
-            Some((heart, _, facts)) => (Some(heart), facts),
-            None => (None, HeartFacts::default()),
-        };
-        prepare_folders(&settings).map_err(ServeError::Startup)?;
-        let launcher_options =
-            LocalOptions { cgroup: cgroup(&settings, &options), ..LocalOptions::default() };
-        let launcher = LocalLauncher::start(launcher_options).map_err(startup)?;
-        let prober = LocalProber::start().map_err(startup)?;
-        Self::assemble(
-            settings,
-            options,
-            Arc::new(launcher),
-            Arc::new(prober),
-            true,
-            (heart, facts),
-        )
-        .await
+        let ground = Ground::lay(&settings, &mut options)?;
+        Self::assemble(settings, options, ground).await
     }
 
     /// As [`Service::start`], with another way to run processes and to ask backends.
@@ -155,32 +136,39 @@ impl Service {
         launcher: Arc<dyn Launcher>,
         prober: Arc<dyn Prober>,
     ) -> Result<Self, ServeError> {
-        let no_heart = (None, HeartFacts::default());
-        Self::assemble(settings, options, launcher, prober, false, no_heart).await
+        let ground = Ground {
+            launcher,
+            prober,
+            clock: Clock::start(),
+            last_event: Arc::default(),
+            autostart: Autostart { only: None },
+            watched: false,
+            heart: None,
+            heart_facts: HeartFacts::default(),
+        };
+        Self::assemble(settings, options, ground).await
     }
 
-    /// `watched`: whether a watchdog looks at the thread, which makes sense in real time alone.
     async fn assemble(
         settings: Settings,
         options: ServeOptions,
-        launcher: Arc<dyn Launcher>,
-        prober: Arc<dyn Prober>,
-        watched: bool,
-        (mut heart, heart_facts): (Option<HeartSide>, HeartFacts),
+        ground: Ground,
     ) -> Result<Self, ServeError> {
+        let Ground { launcher, prober, clock, last_event, autostart, watched, .. } = ground;
+        let (mut heart, heart_facts) = (ground.heart, ground.heart_facts);
         let (control, wishes) = ControlHandle::channel();
         let settings = Arc::new(settings);
         let wiring = Arc::new(Wiring {
             settings: watch::Sender::new(settings.clone()),
             longest_stop_ms: AtomicU64::new(0),
-            clock: Clock::start(),
+            clock,
             launcher,
             prober,
             control,
             allow_chaos: options.allow_chaos,
             heart: heart_facts,
             open_sockets: Default::default(),
-            last_event: Arc::default(),
+            last_event,
             table: Place::default(),
             events: Place::default(),
             registry: Place::default(),
@@ -193,7 +181,7 @@ impl Service {
         let (root, exit) = match root::start(&wiring).await {
             Ok(started) => started,
             Err(error) => {
-                end_outside(&wiring).await;
+                end_outside(&wiring, heart.as_ref(), Failed::Yes).await;
                 return Err(ServeError::Startup(error));
             }
         };
@@ -205,12 +193,14 @@ impl Service {
         }
         let service =
             Self { wiring, root, exit: Some(exit), wishes, reloads, heart, _watchdog: watchdog };
-        service.record("service_started", None);
+        let goes_on = autostart.only.is_some();
+        let cause = goes_on.then(|| "it goes on where one that ended unexpectedly was".to_owned());
+        service.record("service_started", cause);
         for (kind, cause) in notices {
             service.record(kind, Some(cause));
         }
         if let Ok(desk) = service.wiring.desk.get() {
-            desk.do_send(Autostart);
+            desk.do_send(autostart);
         }
         if let Some(on_ready) = options.on_ready {
             on_ready();
@@ -322,13 +312,13 @@ impl Service {
         shutdown::stop_instances(&self.wiring, hurry).await;
         shutdown::stop_tree(&self.root);
         let _ = tokio::time::timeout(limits::TREE_STOP, exit).await;
-        end_outside(&self.wiring).await;
+        end_outside(&self.wiring, self.heart.as_ref(), Failed::No).await;
         Ok(())
     }
 
     async fn gave_up(&self, reason: ExitReason) -> ServeError {
         tracing::error!(%reason, "the root supervisor ended");
-        end_outside(&self.wiring).await;
+        end_outside(&self.wiring, self.heart.as_ref(), Failed::Yes).await;
         ServeError::GaveUp(format!("the root supervisor ended: {reason}"))
     }
 
@@ -404,13 +394,26 @@ fn tell_reload(outcome: &Result<ReloadOutcome, String>) {
     }
 }
 
+/// Whether a service ends because it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Failed {
+    Yes,
+    No,
+}
+
 /// What lies outside the tree, ended last: sockets of a gateway that failed, probes, processes that are still there,
 /// private files.
-async fn end_outside(wiring: &Wiring) {
+///
+/// Where a heart lives, processes are left to the next core if this one `failed`.
+async fn end_outside(wiring: &Wiring, heart: Option<&HeartSide>, failed: Failed) {
     if tokio::time::timeout(limits::SOCKETS_CLOSE, wiring.open_sockets.closed()).await.is_err() {
         tracing::error!("the sockets were not closed in time");
     }
     wiring.prober.end();
+    if failed == Failed::Yes && heart.is_some_and(|heart| !heart.link.is_lost()) {
+        wiring.launcher.let_go(limits::LAUNCHER_END);
+        return;
+    }
     let left = wiring.launcher.end(limits::LAUNCHER_END);
     if left > 0 {
         tracing::error!(left, "processes could not be ended");
@@ -421,82 +424,5 @@ async fn end_outside(wiring: &Wiring) {
         && error.kind() != std::io::ErrorKind::NotFound
     {
         tracing::debug!(folder = %runtime_dir.display(), %error, "runtime folder kept");
-    }
-}
-
-/// Cgroups are entered by way of the exec shim: without one that is known, backends are started as they always were.
-fn cgroup(settings: &Settings, options: &ServeOptions) -> CgroupChoice {
-    let has_shim = options.is_symphony_program || settings.service.symphony_binary.is_some();
-    if has_shim { settings.service.cgroup.clone() } else { CgroupChoice::Off }
-}
-
-fn prepare_folders(settings: &Settings) -> Result<(), String> {
-    let service = &settings.service;
-    for folder in [&service.runtime_dir, &service.log_dir, &service.model_socket_dir] {
-        private_folder(folder)
-            .map_err(|error| format!("cannot make folder {}: {error}", folder.display()))?;
-    }
-    Ok(())
-}
-
-/// Makes a folder and those above it, with mode 0700 where they are made.
-fn private_folder(folder: &Path) -> std::io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
-}
-
-/// What somebody outside wants of the whole service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish {
-    /// An orderly end; the second one means now.
-    Stop,
-    /// The configuration read again.
-    Reload,
-}
-
-/// Where wishes come from.
-pub trait Wishes {
-    /// The next wish; pending for ever when none will come.
-    fn next(&mut self) -> impl Future<Output = Wish>;
-}
-
-/// SIGTERM and SIGINT stop, SIGHUP reloads.
-#[derive(Debug)]
-pub struct Signals {
-    term: Signal,
-    int: Signal,
-    hup: Signal,
-}
-
-impl Signals {
-    /// Takes the signals over from now on.
-    ///
-    /// # Errors
-    /// When the system refuses.
-    pub fn listen() -> std::io::Result<Self> {
-        Ok(Self {
-            term: signal(SignalKind::terminate())?,
-            int: signal(SignalKind::interrupt())?,
-            hup: signal(SignalKind::hangup())?,
-        })
-    }
-}
-
-impl Wishes for Signals {
-    async fn next(&mut self) -> Wish {
-        tokio::select! {
-            Some(()) = self.term.recv() => Wish::Stop,
-            Some(()) = self.int.recv() => Wish::Stop,
-            Some(()) = self.hup.recv() => Wish::Reload,
-            else => std::future::pending().await,
-        }
-    }
-}
-
-/// One wish to stop, then none.
-struct StopOnce(bool);
-
-impl Wishes for StopOnce {
-    async fn next(&mut self) -> Wish {
-        if std::mem::replace(&mut self.0, true) { std::future::pending().await } else { Wish::Stop }
     }
 }
