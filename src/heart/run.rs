@@ -22,7 +22,7 @@ use super::store::{self, Store};
 use crate::clock::{Clock, Moment};
 use crate::limits;
 
-/// Exit code of a heart that found another service in its runtime folder.
+/// Exit code of a detached heart that found another service in its runtime folder.
 pub const IN_USE: u8 = 4;
 
 /// Runs a heart until its service ends.
@@ -38,7 +38,8 @@ pub fn run(options: HeartOptions) -> ExitCode {
         Ok(lock) => lock,
         Err(error) => {
             log.write(Level::Error, &format!("cannot start: {error}"));
-            let in_use = matches!(error, PidFileError::Service { .. });
+            // whoever started a daemon waits for the other one, and reads nothing here
+            let in_use = options.detach && matches!(error, PidFileError::Service { .. });
             return ExitCode::from(if in_use { IN_USE } else { 1 });
         }
     };
