@@ -1,12 +1,13 @@
 //! The heart's loop: one thread that waits for signals, for its core and for time, and does what the [core](super::core) decides.
 
 use std::collections::VecDeque;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Signal, set_child_subreaper, setsid};
+use rustix::process::{Pid, Signal, set_child_subreaper, setsid};
 
 use super::children::{Children, Collected, any_ended};
 use super::core::{Core, Effect, Event, Program};
@@ -25,15 +26,26 @@ use crate::limits;
 /// Exit code of a detached heart that found another service in its runtime folder.
 pub const IN_USE: u8 = 4;
 
+/// By which its lines are known.
+const NAME: &str = "symphony-heart";
+
 /// Runs a heart until its service ends.
 pub fn run(options: HeartOptions) -> ExitCode {
-    let log = Log::new("symphony-heart", options.log.clone());
+    let log = Log::new(NAME, options.log.clone());
     if options.detach
         && let Err(errno) = setsid()
     {
         log.write(Level::Error, &format!("cannot leave the session of the terminal: {errno}"));
         return ExitCode::FAILURE;
     }
+    // from the first moment on a stop is an orderly one
+    let signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => {
+            log.write(Level::Error, &format!("cannot listen for signals: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
     let lock = match PidFile::take(&options.folder, Role::Service, limits::GUARD_PATIENCE) {
         Ok(lock) => lock,
         Err(error) => {
@@ -43,10 +55,9 @@ pub fn run(options: HeartOptions) -> ExitCode {
             return ExitCode::from(if in_use { IN_USE } else { 1 });
         }
     };
-    let heart = Heart::new(options, log, lock);
-    match heart {
+    match Heart::new(options, lock, signals) {
         Ok(heart) => ExitCode::from(heart.live()),
-        Err((log, error)) => {
+        Err(error) => {
             log.write(Level::Error, &format!("cannot start: {error}"));
             ExitCode::FAILURE
         }
@@ -70,26 +81,18 @@ struct Heart {
 }
 
 impl Heart {
-    fn new(options: HeartOptions, log: Log, lock: PidFile) -> Result<Self, (Log, std::io::Error)> {
+    fn new(options: HeartOptions, lock: PidFile, signals: Signals) -> io::Result<Self> {
         let clock = Clock::start();
-        let guard = Guard::new(&options.folder, options.adoption_grace, options.log.clone());
-        let prepared = guard.and_then(|guard| {
-            // before anything is started that could leave somebody behind
-            set_child_subreaper(rustix::process::Pid::from_raw(1))?;
-            let signals = Signals::listen()?;
-            let mut store = Store::default();
-            store.keep_own(store::LOCK, lock.as_fd().try_clone_to_owned()?);
-            store.keep_own(store::GUARD, guard.pipe()?);
-            Ok((signals, store, guard))
-        });
-        let (signals, store, guard) = match prepared {
-            Ok(prepared) => prepared,
-            Err(error) => return Err((log, error)),
-        };
+        // before anything is started that could leave somebody behind
+        set_child_subreaper(Pid::from_raw(1))?;
+        let guard = Guard::new(&options.folder, options.adoption_grace, options.log.clone())?;
+        let mut store = Store::default();
+        store.keep_own(store::LOCK, lock.as_fd().try_clone_to_owned()?);
+        store.keep_own(store::GUARD, guard.pipe()?);
         let (core, orders) = Core::new(options.rules, options.stop_grace, clock.now());
         Ok(Self {
+            log: Log::new(NAME, options.log.clone()),
             options,
-            log,
             lock,
             clock,
             signals,
