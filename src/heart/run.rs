@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -16,7 +17,7 @@ use super::guarding::Guard;
 use super::log::{Level, Log};
 use super::options::HeartOptions;
 use super::pid_file::{PidFile, PidFileError, Role};
-use super::process::CoreProcess;
+use super::process::{CoreProcess, ServiceFile};
 use super::protocol::{FromCore, FromHeart, Welcome};
 use super::signals::Signals;
 use super::store::{self, Store};
@@ -26,12 +27,21 @@ use crate::limits;
 /// Exit code of a detached heart that found another service in its runtime folder.
 pub const IN_USE: u8 = 4;
 
+/// Of heart and core in the same release.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// By which its lines are known.
 const NAME: &str = "symphony-heart";
 
 /// Runs a heart until its service ends.
-pub fn run(options: HeartOptions) -> ExitCode {
+pub fn run(mut options: HeartOptions) -> ExitCode {
     let log = Log::new(NAME, options.log.clone());
+    if let Some(service) = options.service.take_if(|service| service.version != VERSION) {
+        // this file was left from another release; the heart in the service's own file knows what it is told
+        let mut own = Command::new(service.path);
+        let error = own.arg0("symphony").args(options.arguments()).exec();
+        log.write(Level::Error, &format!("cannot start: {error}"));
+        return ExitCode::FAILURE;
+    }
     if options.detach
         && let Err(errno) = setsid()
     {
@@ -66,6 +76,7 @@ pub fn run(options: HeartOptions) -> ExitCode {
 
 struct Heart {
     options: HeartOptions,
+    program: ServiceFile,
     log: Log,
     lock: PidFile,
     clock: Clock,
@@ -83,6 +94,8 @@ struct Heart {
 impl Heart {
     fn new(options: HeartOptions, lock: PidFile, signals: Signals) -> io::Result<Self> {
         let clock = Clock::start();
+        let service = options.service.as_ref().map(|service| service.path.as_path());
+        let program = ServiceFile::find(service)?;
         // before anything is started that could leave somebody behind
         set_child_subreaper(Pid::from_raw(1))?;
         let guard = Guard::new(&options.folder, options.adoption_grace, options.log.clone())?;
@@ -93,6 +106,7 @@ impl Heart {
         Ok(Self {
             log: Log::new(NAME, options.log.clone()),
             options,
+            program,
             lock,
             clock,
             signals,
@@ -226,7 +240,7 @@ impl Heart {
         }
         let welcome = Welcome {
             heart_pid: std::process::id(),
-            heart_version: env!("CARGO_PKG_VERSION").to_owned(),
+            heart_version: VERSION.to_owned(),
             incarnation: self.core.incarnation(),
             restarts: self.core.restarts(),
             last_cause: self.core.last_cause().map(str::to_owned),
@@ -329,7 +343,7 @@ impl Heart {
     }
 
     fn start(&mut self, program: &Program) {
-        match CoreProcess::start(program, &self.options.core) {
+        match CoreProcess::start(program, &self.program, &self.options.core) {
             Ok(process) => {
                 let pid = process.pid;
                 self.process = Some(process);

@@ -2,4 +2,5 @@
 
 mod ends;
 mod lost;
+mod program;
 mod replaced;
