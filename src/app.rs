@@ -3,6 +3,7 @@
 //! [`serve`] is the whole program in one call. [`Service`] is the same inside an actix system that is there already.
 
 mod heart;
+mod outside;
 mod reloads;
 mod wishes;
 
@@ -28,9 +29,10 @@ use crate::gateway::heart_view::HeartFacts;
 use crate::heart::link::Connection;
 use crate::heart::protocol::FromCore;
 use crate::instance::desk::{Autostart, ModelDesk, UseModels};
+use crate::instance::known::{autostarted, known_instances};
 use crate::instance::preflight;
 use crate::launcher::Launcher;
-use crate::launcher::local::{LocalLauncher, LocalOptions, cgroup_obstacle};
+use crate::launcher::local::{LocalLauncher, LocalOptions, StateOptions, cgroup_obstacle};
 use crate::limits;
 use crate::probe::Prober;
 use crate::probe::local::LocalProber;
@@ -106,6 +108,20 @@ pub fn start_warnings(settings: &Settings) -> Vec<String> {
     preflight::warnings(settings).into_iter().chain(cgroup).collect()
 }
 
+/// What the tree stands on.
+struct Ground {
+    launcher: Arc<dyn Launcher>,
+    prober: Arc<dyn Prober>,
+    clock: Clock,
+    /// The last number of an event.
+    last_event: Arc<AtomicU64>,
+    autostart: Autostart,
+    /// Whether a watchdog looks at the thread, which makes sense in real time alone.
+    watched: bool,
+    heart: Option<HeartSide>,
+    heart_facts: HeartFacts,
+}
+
 /// A running service inside an actix system.
 pub struct Service {
     wiring: Arc<Wiring>,
@@ -127,24 +143,40 @@ impl Service {
         let startup = |error: std::io::Error| ServeError::Startup(error.to_string());
         let heart = options.heart.take().map(HeartSide::begin).transpose();
         let heart = heart.map_err(|error| ServeError::Startup(error.to_string()))?;
-        let (heart, facts) = match heart {
-            Some((heart, _, facts)) => (Some(heart), facts),
-            None => (None, HeartFacts::default()),
+        let (heart, held, heart_facts) = match heart {
+            Some((heart, held, facts)) => (Some(heart), held, facts),
+            None => Default::default(),
         };
         prepare_folders(&settings).map_err(ServeError::Startup)?;
-        let launcher_options =
-            LocalOptions { cgroup: cgroup(&settings, &options), ..LocalOptions::default() };
-        let launcher = LocalLauncher::start(launcher_options).map_err(startup)?;
+        let last_event = Arc::<AtomicU64>::default();
+        let state = StateOptions {
+            runtime_dir: settings.service.runtime_dir.clone(),
+            known: known_instances(&settings),
+            awaited: autostarted(&settings),
+            last_event: last_event.clone(),
+            heart: heart.as_ref().map(|heart| heart.for_launcher(held)),
+        };
+        let launcher = LocalLauncher::start(LocalOptions {
+            cgroup: cgroup(&settings, &options),
+            state: Some(state),
+            ..LocalOptions::default()
+        });
+        let launcher = launcher.map_err(startup)?;
         let prober = LocalProber::start().map_err(startup)?;
-        Self::assemble(
-            settings,
-            options,
-            Arc::new(launcher),
-            Arc::new(prober),
-            true,
-            (heart, facts),
-        )
-        .await
+        let (clock, continuation) = (Clock::since_boot(), launcher.continuation().cloned());
+        let ground = Ground {
+            launcher: Arc::new(launcher),
+            prober: Arc::new(prober),
+            clock: continuation
+                .as_ref()
+                .map_or(clock, |before| clock.running_since(before.since.at)),
+            last_event,
+            autostart: Autostart { only: continuation.map(|before| before.awaited) },
+            watched: true,
+            heart,
+            heart_facts,
+        };
+        Self::assemble(settings, options, ground).await
     }
 
     /// As [`Service::start`], with another way to run processes and to ask backends.
@@ -157,32 +189,47 @@ impl Service {
         launcher: Arc<dyn Launcher>,
         prober: Arc<dyn Prober>,
     ) -> Result<Self, ServeError> {
-        let no_heart = (None, HeartFacts::default());
-        Self::assemble(settings, options, launcher, prober, false, no_heart).await
+        let ground = Ground {
+            launcher,
+            prober,
+            clock: Clock::start(),
+            last_event: Arc::default(),
+            autostart: Autostart { only: None },
+            watched: false,
+            heart: None,
+            heart_facts: HeartFacts::default(),
+        };
+        Self::assemble(settings, options, ground).await
     }
 
-    /// `watched`: whether a watchdog looks at the thread, which makes sense in real time alone.
     async fn assemble(
         settings: Settings,
         options: ServeOptions,
-        launcher: Arc<dyn Launcher>,
-        prober: Arc<dyn Prober>,
-        watched: bool,
-        (mut heart, heart_facts): (Option<HeartSide>, HeartFacts),
+        ground: Ground,
     ) -> Result<Self, ServeError> {
+        let Ground {
+            launcher,
+            prober,
+            clock,
+            last_event,
+            autostart,
+            watched,
+            mut heart,
+            heart_facts,
+        } = ground;
         let (control, wishes) = ControlHandle::channel();
         let settings = Arc::new(settings);
         let wiring = Arc::new(Wiring {
             settings: watch::Sender::new(settings.clone()),
             longest_stop_ms: AtomicU64::new(0),
-            clock: Clock::start(),
+            clock,
             launcher,
             prober,
             control,
             allow_chaos: options.allow_chaos,
             heart: heart_facts,
             open_sockets: Default::default(),
-            last_event: Arc::default(),
+            last_event,
             table: Place::default(),
             events: Place::default(),
             registry: Place::default(),
@@ -195,7 +242,7 @@ impl Service {
         let (root, exit) = match root::start(&wiring).await {
             Ok(started) => started,
             Err(error) => {
-                end_outside(&wiring).await;
+                outside::give_back(&wiring).await;
                 return Err(ServeError::Startup(error));
             }
         };
@@ -207,12 +254,14 @@ impl Service {
         }
         let service =
             Self { wiring, root, exit: Some(exit), wishes, reloads, heart, _watchdog: watchdog };
-        service.record("service_started", None);
+        let goes_on = autostart.only.is_some();
+        let cause = goes_on.then(|| "it goes on where one that ended unexpectedly was".to_owned());
+        service.record("service_started", cause);
         for (kind, cause) in notices {
             service.record(kind, Some(cause));
         }
         if let Ok(desk) = service.wiring.desk.get() {
-            desk.do_send(Autostart);
+            desk.do_send(autostart);
         }
         if let Some(on_ready) = options.on_ready {
             on_ready();
@@ -324,13 +373,13 @@ impl Service {
         shutdown::stop_instances(&self.wiring, hurry).await;
         shutdown::stop_tree(&self.root);
         let _ = tokio::time::timeout(limits::TREE_STOP, exit).await;
-        end_outside(&self.wiring).await;
+        outside::end(&self.wiring).await;
         Ok(())
     }
 
     async fn gave_up(&self, reason: ExitReason) -> ServeError {
         tracing::error!(%reason, "the root supervisor ended");
-        end_outside(&self.wiring).await;
+        outside::give_back(&self.wiring).await;
         ServeError::GaveUp(format!("the root supervisor ended: {reason}"))
     }
 
@@ -403,26 +452,6 @@ fn tell_reload(outcome: &Result<ReloadOutcome, String>) {
     match outcome {
         Ok(outcome) => tracing::info!("configuration reloaded: {outcome}"),
         Err(faults) => tracing::error!(%faults, "configuration not reloaded, nothing was changed"),
-    }
-}
-
-/// What lies outside the tree, ended last: sockets of a gateway that failed, probes, processes that are still there,
-/// private files.
-async fn end_outside(wiring: &Wiring) {
-    if tokio::time::timeout(limits::SOCKETS_CLOSE, wiring.open_sockets.closed()).await.is_err() {
-        tracing::error!("the sockets were not closed in time");
-    }
-    wiring.prober.end();
-    let left = wiring.launcher.end(limits::LAUNCHER_END);
-    if left > 0 {
-        tracing::error!(left, "processes could not be ended");
-    }
-    let runtime_dir = wiring.settings.borrow().service.runtime_dir.clone();
-    // only when it is empty: what is in it was removed by its owners, and what is not ours stays
-    if let Err(error) = fs::remove_dir(&runtime_dir)
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        tracing::debug!(folder = %runtime_dir.display(), %error, "runtime folder kept");
     }
 }
 

@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::gateway::heart_view::{HeartFacts, HeartView};
 use crate::heart::link::{Connection, HeartLink, Held, LinkError};
 use crate::heart::protocol::FromCore;
+use crate::launcher::local;
 use crate::limits;
 use crate::supervision::Supervisor;
 use crate::supervision::supervisor::CountChildren;
@@ -19,6 +20,7 @@ use crate::supervision::supervisor::CountChildren;
 pub(super) struct HeartSide {
     /// The way to it.
     pub link: HeartLink,
+    pid: u32,
     /// What the heart wants on record: kinds of events, with their causes.
     pub notices: Vec<(&'static str, String)>,
     view: watch::Sender<Option<HeartView>>,
@@ -54,7 +56,12 @@ impl HeartSide {
         let replaced = welcome.replaces.map(|cause| ("core_replaced", cause));
         let failed = welcome.notice.map(|notice| ("upgrade_failed", notice));
         let notices = replaced.into_iter().chain(failed).collect();
-        Ok((Self { link, notices, view, lost, beats: None }, held, facts))
+        Ok((Self { link, pid: welcome.heart_pid, notices, view, lost, beats: None }, held, facts))
+    }
+
+    /// What the launcher needs of it.
+    pub fn for_launcher(&self, held: Held) -> local::HeartSide {
+        local::HeartSide { link: self.link.clone(), pid: self.pid, held }
     }
 
     /// Beats for as long as this tree makes progress.

@@ -25,6 +25,7 @@ use super::messages::{LoadBefore, ModelError};
 use super::services::Services;
 use crate::clock::{Clock, Moment, Started};
 use crate::ids::{Generation, InstanceId, ProcessKey};
+use crate::launcher::local::notify_path;
 use crate::launcher::table_messages::{CancelSpawn, Sample, Signal, Spawn};
 use crate::launcher::{
     GroupSignal, InstanceRecord, ReadyChannel, ReadyEnd, Report, SpawnError, SpawnOrder,
@@ -234,7 +235,7 @@ impl InstanceActor {
         let ready_channel = match self.backend.start.ready {
             Readiness::Fd { number } => ReadyChannel::Fd { number },
             Readiness::Notify => ReadyChannel::Notify {
-                path: settings.runtime_dir.join(format!("{}-{generation}.notify", self.id)),
+                path: notify_path(&settings.runtime_dir, &self.key(generation)),
             },
             _ => ReadyChannel::None,
         };

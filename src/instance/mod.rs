@@ -11,6 +11,7 @@ pub mod endpoint;
 pub mod group;
 mod grouping;
 pub mod health;
+pub mod known;
 pub mod machine;
 pub mod messages;
 pub mod preflight;

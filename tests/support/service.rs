@@ -59,6 +59,7 @@ impl Model {
 /// A running service. Dropping it kills it and everything that it started.
 pub struct Service {
     folder: tempfile::TempDir,
+    way: String,
     child: Child,
     status: Option<ExitStatus>,
     mark: Mark,
@@ -172,7 +173,7 @@ impl Service {
         command(&mut started);
         let child = started.spawn().expect("started");
         let manager = Manager::connect(&endpoint(folder.path(), "cli"));
-        Self { folder, child, status: None, mark, manager }
+        Self { folder, way: way.to_owned(), child, status: None, mark, manager }
     }
 
     /// Its folder.
@@ -208,6 +209,59 @@ impl Service {
     /// Its own process and those of its models.
     pub fn processes(&self) -> Vec<u32> {
         self.mark.processes().into_iter().filter(|pid| !processes::is_guard(*pid)).collect()
+    }
+
+    // ---- its death and its return ------------------------------------------------------------------------------
+
+    /// Kills the service alone, as the kernel does when memory is short. Its guard is gone already, so that its backends are
+    /// left.
+    pub fn crash(&mut self) {
+        let children = processes::children_of(self.pid());
+        for guard in children.into_iter().filter(|pid| processes::is_guard(*pid)) {
+            processes::signal(guard, Signal::KILL);
+        }
+        self.child.kill().expect("killed");
+        self.child.wait().expect("waited");
+    }
+
+    /// Starts it again in its folder; it answers when this returns.
+    pub fn start_again(&mut self) {
+        self.start_again_by(|_| {});
+    }
+
+    /// The same with a changed command.
+    pub fn start_again_by(&mut self, command: impl FnOnce(&mut Command)) {
+        let log = fs::OpenOptions::new().append(true).open(self.folder.path().join("service.log"));
+        let mut again =
+            symphony_into(&self.way, self.folder.path(), &self.mark, log.expect("opened"));
+        command(&mut again);
+        self.child = again.spawn().expect("started");
+        self.status = None;
+        self.manager = Manager::connect(&self.endpoint("cli"));
+        self.manager.send("version", &json!({}));
+        until("an answer of the service", || {
+            if self.manager.has_more() {
+                return Some(());
+            }
+            let ended = self.child.try_wait().expect("waited");
+            assert!(ended.is_none(), "the service did not start again\n{}", self.log());
+            None
+        });
+        self.manager.receive();
+    }
+
+    /// Changes its configuration, which it reads at its next start or reload.
+    pub fn configure(&self, change: impl FnOnce(&mut Value)) {
+        let file = self.folder.path().join("config.json");
+        let text = fs::read_to_string(&file).expect("read");
+        let mut configuration = serde_json::from_str(&text).expect("JSON");
+        change(&mut configuration);
+        fs::write(file, configuration.to_string()).expect("written");
+    }
+
+    /// The state files that it keeps.
+    pub fn state(&self) -> PathBuf {
+        self.folder.path().join("run").join("state")
     }
 
     /// What it logged so far.
@@ -385,6 +439,10 @@ impl Drop for Service {
 
 fn symphony(way: &str, folder: &Path, mark: &Mark) -> Command {
     let log = fs::File::create(folder.join("service.log")).expect("made");
+    symphony_into(way, folder, mark, log)
+}
+
+fn symphony_into(way: &str, folder: &Path, mark: &Mark, log: fs::File) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_symphony"));
     command
         .env_clear()

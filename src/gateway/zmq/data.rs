@@ -164,7 +164,7 @@ impl<'a> StatusData<'a> {
             is_running: true,
             version: facts.version,
             pid: facts.pid,
-            uptime: now.since_origin().as_secs(),
+            uptime: facts.clock.uptime_at(now).as_secs(),
             client_endpoint: &facts.client_endpoint,
             cli_endpoint: &facts.cli_endpoint,
             heart: facts.heart.now(),

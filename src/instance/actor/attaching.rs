@@ -64,6 +64,7 @@ impl InstanceActor {
             self.started_at = record.started_at;
             self.last_exit.clone_from(&record.last_exit);
             self.protocols.clone_from(&record.protocols);
+            self.ready_end = attached.ready;
             self.turns.resume(&record.turn);
             let generation = record.generation;
             let lives = attached.live.as_ref().filter(|(key, _)| key.generation == generation);
