@@ -2,23 +2,30 @@
 //!
 //! [`serve`] is the whole program in one call. [`Service`] is the same inside an actix system that is there already.
 
+mod herald;
+mod listening;
 mod reloads;
 
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use actix::Addr;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-use self::reloads::Reloads;
+use self::herald::{Herald, Word};
+use self::reloads::{Asker, Reloads};
 use crate::clock::Clock;
 use crate::events::EventLog;
 use crate::events::messages::Record;
 use crate::gateway::doors::{Control, ControlHandle};
+use crate::gateway::zmq::listeners::Listeners;
+use crate::heart::notify::Notifier;
 use crate::instance::desk::{Autostart, ModelDesk, UseModels};
 use crate::instance::preflight;
 use crate::launcher::Launcher;
@@ -54,6 +61,11 @@ pub struct ServeOptions {
     pub stop_asked: Option<Arc<AtomicBool>>,
     /// The running program is `symphony`, and so its own helper for cgroups. Without it they need `service.symphony_binary`.
     pub is_symphony_program: bool,
+    /// Told how the service stands; `None`: nobody waits for it.
+    pub notifier: Option<Notifier>,
+    /// Sockets that were opened for the service before its start. Those that listen on one of its TCP endpoints are used,
+    /// where the running program is `symphony`.
+    pub passed: Vec<TcpListener>,
 }
 
 /// Why the service ended with an error.
@@ -98,6 +110,9 @@ pub struct Service {
     exit: Option<RunningChild>,
     wishes: mpsc::Receiver<Control>,
     reloads: Reloads,
+    herald: Herald,
+    /// Held as long as the gateway's sockets.
+    listeners: Listeners,
     /// Looks at the thread until the service is dropped.
     _watchdog: Option<Watchdog>,
 }
@@ -110,11 +125,16 @@ impl Service {
     pub async fn start(settings: Settings, options: ServeOptions) -> Result<Self, ServeError> {
         let startup = |error: std::io::Error| ServeError::Startup(error.to_string());
         prepare_folders(&settings).map_err(ServeError::Startup)?;
+        let mut options = options;
+        let listeners = listening::open(&settings, &mut options)?;
         let launcher_options =
             LocalOptions { cgroup: cgroup(&settings, &options), ..LocalOptions::default() };
         let launcher = LocalLauncher::start(launcher_options).map_err(startup)?;
         let prober = LocalProber::start().map_err(startup)?;
-        Self::assemble(settings, options, Arc::new(launcher), Arc::new(prober), true).await
+        let (launcher, prober) = (Arc::new(launcher), Arc::new(prober));
+        let mut service = Self::assemble(settings, options, launcher, prober, true).await?;
+        service.listeners = listeners;
+        Ok(service)
     }
 
     /// As [`Service::start`], with another way to run processes and to ask backends.
@@ -167,11 +187,22 @@ impl Service {
             }
         };
         let reloads = Reloads::new(options.loader);
-        let service = Self { wiring, root, exit: Some(exit), wishes, reloads, _watchdog: watchdog };
+        let notifier = options.notifier.unwrap_or_else(Notifier::silent);
+        let service = Self {
+            herald: Herald::start(notifier, wiring.clone()),
+            wiring,
+            root,
+            exit: Some(exit),
+            wishes,
+            reloads,
+            listeners: Listeners::default(),
+            _watchdog: watchdog,
+        };
         service.record("service_started", None);
         if let Ok(desk) = service.wiring.desk.get() {
             desk.do_send(Autostart);
         }
+        service.herald.tell(Word::Ready);
         if let Some(on_ready) = options.on_ready {
             on_ready();
         }
@@ -235,11 +266,14 @@ impl Service {
                 reason = &mut exit => return Err(self.gave_up(reason).await),
                 wish = signals.next() => match wish {
                     Wish::Stop => break,
-                    Wish::Reload => self.reloads.ask(None),
+                    Wish::Reload => self.reload(None),
                 },
                 (read, askers) = self.reloads.read() => {
                     let outcome = read.and_then(|fresh| self.apply(fresh));
                     tell_reload(&outcome);
+                    if !self.reloads.is_reading() {
+                        self.herald.tell(Word::Ready);
+                    }
                     for asker in askers {
                         // whoever asked may have left
                         let _ = asker.send(outcome.clone());
@@ -247,7 +281,7 @@ impl Service {
                 }
                 Some(wish) = self.wishes.recv() => match wish {
                     Control::Stop => break,
-                    Control::Reload(answer) => self.reloads.ask(Some(answer)),
+                    Control::Reload(answer) => self.reload(Some(answer)),
                     Control::Tree(answer) => {
                         let (root, wiring) = (self.root.clone(), self.wiring.clone());
                         actix_rt::spawn(async move {
@@ -263,6 +297,7 @@ impl Service {
         }
         // a reload that is being read is given up, and who asked for one is told
         drop(self.reloads);
+        self.herald.tell(Word::Stopping(longest_stop(&self.wiring)));
         let wishes = &mut self.wishes;
         let hurry = async {
             loop {
@@ -276,8 +311,15 @@ impl Service {
         shutdown::stop_instances(&self.wiring, hurry).await;
         shutdown::stop_tree(&self.root);
         let _ = tokio::time::timeout(limits::TREE_STOP, exit).await;
+        // the gateway has closed its own: from now on clients are refused
+        drop(self.listeners);
         end_outside(&self.wiring).await;
         Ok(())
+    }
+
+    fn reload(&mut self, asker: Option<Asker>) {
+        self.herald.tell(Word::Reloading);
+        self.reloads.ask(asker);
     }
 
     async fn gave_up(&self, reason: ExitReason) -> ServeError {
@@ -361,6 +403,14 @@ async fn end_outside(wiring: &Wiring) {
     {
         tracing::debug!(folder = %runtime_dir.display(), %error, "runtime folder kept");
     }
+}
+
+/// How long a stop may take, all in all.
+fn longest_stop(wiring: &Wiring) -> Duration {
+    let models = Duration::from_millis(wiring.longest_stop_ms.load(Ordering::Relaxed));
+    let drain = wiring.settings.borrow().service.drain_timeout;
+    let own = limits::STOP_SLACK + limits::TREE_STOP + limits::SOCKETS_CLOSE + limits::LAUNCHER_END;
+    models + drain + own
 }
 
 /// Cgroups are entered by way of the exec shim: without one that is known, backends are started as they always were.

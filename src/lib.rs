@@ -36,6 +36,7 @@
 //! - [`probe`]: asks backends whether they are ready and well
 //! - [`launcher`]: where OS processes live
 //! - [`events`]: what happened, for people and subscribers
+//! - [`heart`]: what stands between the service and whoever started it
 //! - [`supervision`]: the generic OTP layer that all actors stand on
 //! - [`engine`]: the embedded backend, in a process of its own
 //! - [`settings`], [`telemetry`]: file, environment and flags; the service's own log
@@ -60,6 +61,7 @@ pub mod events;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gateway;
+pub mod heart;
 pub mod ids;
 pub mod instance;
 pub mod launcher;

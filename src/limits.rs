@@ -339,3 +339,16 @@ pub const CHAOS_SAMPLE_EVERY: Duration = Duration::from_secs(10);
 pub const CHAOS_SAMPLES: usize = 1080;
 /// The ring of [`EVENT_RING`] events goes on to fill after that: half of the 2 MiB that it takes at most.
 pub const CHAOS_EVENT_RING: u64 = 1024 * 1024;
+
+/// News that a manager of services could not be told yet: a start, a reload and a stop have fewer together.
+pub const MANAGER_NEWS: usize = 8;
+/// Characters of the line that a manager of services shows; `systemctl status` cuts it at the width of the terminal.
+pub const MANAGER_STATUS_CHARS: usize = 512;
+/// A manager of services is told no more often than this that the service lives; a shorter `WATCHDOG_USEC` is a slip of the unit.
+pub const MANAGER_WATCHDOG_MIN: Duration = Duration::from_millis(50);
+/// Sockets that a manager of services may have opened for the service: it has two endpoints, and a slip in a unit adds some.
+pub const LISTEN_FDS: usize = 64;
+/// How often the line that a manager of services shows is looked at: people read it, and it is sent only when it changed.
+pub const MANAGER_STATUS_EVERY: Duration = Duration::from_secs(1);
+/// Words for a manager of services on their way to the task that sends it: a start, reloads, a stop.
+pub const MANAGER_WORDS: usize = 16;

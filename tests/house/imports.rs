@@ -11,12 +11,13 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("ids", &["limits"]),
     ("supervision", &["clock", "limits"]),
+    ("heart", &["limits"]),
     ("settings", &["ids", "limits"]),
     ("telemetry", &["clock", "limits", "settings"]),
     ("engine", &["limits", "protocols"]),
     ("probe", &["clock", "ids", "limits", "protocols"]),
     ("events", &["clock", "ids", "limits", "supervision"]),
-    ("launcher", &["clock", "ids", "limits", "settings", "supervision"]),
+    ("launcher", &["clock", "heart", "ids", "limits", "settings", "supervision"]),
     (
         "registry",
         &[
@@ -82,6 +83,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             "clock",
             "events",
             "gateway::doors",
+            "gateway::zmq::listeners",
+            "heart",
             "instance",
             "launcher",
             "limits",
@@ -114,6 +117,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "clock",
             "engine",
             "events::messages",
+            "heart",
             "instance::messages",
             // what the helper between the launcher and a backend says to the launcher
             "launcher::SHIM_FAILED",
@@ -155,9 +159,15 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("indicatif", &["src/cli/progress.rs"]),
     ("jiff", &["src/cli/times.rs", "src/telemetry/"]),
     ("jsonschema", &["src/settings/"]),
+    // what makes an owner of a socket that came as a bare number
+    ("listenfd", &["src/heart/activation.rs"]),
     ("mio", &["src/launcher/local/"]),
-    // the signal mask, for which rustix has no safe call, and names of users, which it does not know
-    ("nix", &["src/launcher/account.rs", "src/launcher/local/machine.rs"]),
+    // the signal mask, for which rustix has no safe call, names of users, which it does not know, and the end of a
+    // descriptor that nobody owns
+    (
+        "nix",
+        &["src/heart/activation.rs", "src/launcher/account.rs", "src/launcher/local/machine.rs"],
+    ),
     // the wire: gateways, the prober's link, the embedded backend, and the command line as a client
     (
         "prost",
@@ -196,7 +206,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
 const EVERYWHERE: &[&str] = &["src/"];
 /// Actors and those who start or reach them. Not the command line, the engine, the settings, the log.
 const ACTORS: &[&str] = &[
-    "src/app.rs",
+    "src/app",
     "src/events/",
     "src/gateway/",
     "src/instance/",

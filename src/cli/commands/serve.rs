@@ -1,5 +1,6 @@
 //! `symphony serve`: the service in this process.
 
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -13,11 +14,14 @@ use crate::cli::daemon;
 use crate::cli::early_stop;
 use crate::cli::error::CliError;
 use crate::cli::session::{Session, is_stopping, live_service};
+use crate::heart::activation;
+use crate::heart::notify::Notifier;
 use crate::settings::model::Settings;
 use crate::telemetry::{Destination, LevelSwitch, Telemetry};
 
 /// Runs the service until it is asked to stop.
 pub fn run(args: &ServeArgs, session: &Session) -> Result<(), CliError> {
+    let given = Given::take();
     if args.detached.is_some() {
         daemon::detach()?;
     }
@@ -25,14 +29,38 @@ pub fn run(args: &ServeArgs, session: &Session) -> Result<(), CliError> {
     refuse_endpoint(session)?;
     let request = session.configuration(&args.service);
     let settings = configuration::load(&request)?;
-    if is_running(&settings)? {
+    if !given.owns_endpoint(&settings) && is_running(&settings)? {
         return tell_already_running(session);
     }
     let destination = match &args.detached {
         Some(log) => Destination::ServiceLog(log.clone()),
         None => Destination::Stderr,
     };
-    serve(settings, request, destination, stop_asked)
+    serve(settings, request, destination, stop_asked, given)
+}
+
+/// What whoever started this process gave it.
+pub struct Given {
+    notifier: Notifier,
+    passed: Vec<TcpListener>,
+    faults: Vec<String>,
+}
+
+impl Given {
+    /// Takes it over. To be called before anything else is done: sockets come as bare numbers.
+    pub fn take() -> Self {
+        let (passed, useless) = activation::take();
+        let (notifier, wrong) = Notifier::from_environment();
+        let useless = useless.iter().map(ToString::to_string);
+        let faults = useless.chain(wrong.iter().map(ToString::to_string)).collect();
+        Self { notifier, passed, faults }
+    }
+
+    /// Whether what listens on the management endpoint may be a socket that was opened for this process: it would be
+    /// taken for a service that does not answer. Where it is another one after all, it cannot be bound.
+    pub fn owns_endpoint(&self, settings: &Settings) -> bool {
+        !self.passed.is_empty() && settings.endpoints.cli_management.starts_with("tcp://")
+    }
 }
 
 /// Runs the service with settings that were found to be free of a running one. `stop_asked`: see [`early_stop`].
@@ -41,11 +69,15 @@ pub fn serve(
     request: Request,
     destination: Destination,
     stop_asked: Arc<AtomicBool>,
+    given: Given,
 ) -> Result<(), CliError> {
     let telemetry = Telemetry::install(&settings.logging, destination)
         .map_err(|error| CliError::Failed(error.to_string()))?;
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
+    }
+    for fault in &given.faults {
+        tracing::warn!("{fault}");
     }
     let allow_chaos = request.flags.allow_chaos;
     if allow_chaos {
@@ -57,6 +89,8 @@ pub fn serve(
         allow_chaos,
         stop_asked: Some(stop_asked),
         is_symphony_program: true,
+        notifier: Some(given.notifier),
+        passed: given.passed,
         ..ServeOptions::default()
     };
     app::serve(settings, options)?;

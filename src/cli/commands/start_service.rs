@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::serve;
+use super::serve::{self, Given};
 use crate::cli::args::StartArgs;
 use crate::cli::configuration;
 use crate::cli::daemon::{self, Started};
@@ -13,16 +13,17 @@ use crate::telemetry::Destination;
 
 /// Starts the service: in the background and returns when it is ready, or here until it ends.
 pub fn run(args: &StartArgs, session: &Session) -> Result<(), CliError> {
-    // a service of its own takes them itself
-    let stop_asked = if args.daemonize { None } else { Some(early_stop::listen()?) };
+    // a service in the background takes all of it itself
+    let here = if args.daemonize { None } else { Some((Given::take(), early_stop::listen()?)) };
     serve::refuse_endpoint(session)?;
     let request = session.configuration(&args.service);
     let settings = configuration::load(&request)?;
-    if serve::is_running(&settings)? {
+    let owns_endpoint = here.as_ref().is_some_and(|(given, _)| given.owns_endpoint(&settings));
+    if !owns_endpoint && serve::is_running(&settings)? {
         return serve::tell_already_running(session);
     }
-    if let Some(stop_asked) = stop_asked {
-        return serve::serve(settings, request, Destination::Stderr, stop_asked);
+    if let Some((given, stop_asked)) = here {
+        return serve::serve(settings, request, Destination::Stderr, stop_asked, given);
     }
     match daemon::start(&settings, &request, session.daemon_patience())? {
         Started::Already => serve::tell_already_running(session),

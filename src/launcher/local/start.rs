@@ -19,6 +19,7 @@ use super::failure::spawn_error;
 use super::follower::Follow;
 use super::machine::{self, Machine};
 use super::{log_file, procfs, program, shim, socket_file};
+use crate::heart::{activation, notify};
 use crate::launcher::{
     ProcessCommand, ProcessIdentity, ReadyChannel, ReadyEnd, SpawnError, SpawnOrder,
 };
@@ -182,7 +183,9 @@ fn prepare(order: &SpawnOrder, program: &Path, shim_arguments: Option<Vec<String
     match &order.command.env_allow {
         // ours, if we have one, is between us and whoever started us
         None => {
-            process.env_remove(NOTIFY_VARIABLE);
+            for variable in notify::VARIABLES.iter().chain(&activation::VARIABLES) {
+                process.env_remove(variable);
+            }
         }
         Some(allowed) => {
             process.env_clear();
