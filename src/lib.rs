@@ -35,8 +35,8 @@
 //! - [`instance`]: one backend's life as a pure state machine, and the actor around it
 //! - [`probe`]: asks backends whether they are ready and well
 //! - [`launcher`]: where OS processes live
+//! - [`heart`]: the parent process that outlives the service
 //! - [`events`]: what happened, for people and subscribers
-//! - [`heart`]: what stands between the service and whoever started it
 //! - [`supervision`]: the generic OTP layer that all actors stand on
 //! - [`engine`]: the embedded backend, in a process of its own
 //! - [`settings`], [`telemetry`]: file, environment and flags; the service's own log
