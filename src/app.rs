@@ -2,9 +2,11 @@
 //!
 //! [`serve`] is the whole program in one call. [`Service`] is the same inside an actix system that is there already.
 
+mod heart;
 mod herald;
 mod listening;
 mod reloads;
+mod wishes;
 
 use std::fs;
 use std::net::TcpListener;
@@ -15,17 +17,22 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix::Addr;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-use self::herald::{Herald, Word};
+use self::heart::HeartSide;
+use self::herald::{Herald, Voice, Word};
 use self::reloads::{Asker, Reloads};
+use self::wishes::StopOnce;
+pub use self::wishes::{Signals, Wish, Wishes};
 use crate::clock::Clock;
 use crate::events::EventLog;
 use crate::events::messages::Record;
 use crate::gateway::doors::{Control, ControlHandle};
+use crate::gateway::heart_view::HeartFacts;
 use crate::gateway::zmq::listeners::Listeners;
+use crate::heart::link::{Connection, Held};
 use crate::heart::notify::Notifier;
+use crate::heart::protocol::FromCore;
 use crate::instance::desk::{Autostart, ModelDesk, UseModels};
 use crate::instance::preflight;
 use crate::launcher::Launcher;
@@ -66,6 +73,8 @@ pub struct ServeOptions {
     /// Sockets that were opened for the service before its start. Those that listen on one of its TCP endpoints are used,
     /// where the running program is `symphony`.
     pub passed: Vec<TcpListener>,
+    /// The heart that started this process.
+    pub heart: Option<Connection>,
 }
 
 /// Why the service ended with an error.
@@ -84,7 +93,12 @@ pub enum ServeError {
 /// # Errors
 /// [`ServeError`]; the processes of all backends are gone then, too.
 pub fn serve(settings: Settings, options: ServeOptions) -> Result<(), ServeError> {
-    let system = actix_rt::System::new();
+    // made here, since actix panics where it cannot be made
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| {
+        ServeError::Startup(format!("cannot make the runtime of the service: {error}"))
+    })?;
+    let system = actix_rt::System::with_tokio_rt(|| runtime);
     system.block_on(async {
         // before anything is started, so that no moment is without them
         let signals = Signals::listen().map_err(|error| ServeError::Startup(error.to_string()))?;
@@ -110,6 +124,7 @@ pub struct Service {
     exit: Option<RunningChild>,
     wishes: mpsc::Receiver<Control>,
     reloads: Reloads,
+    heart: Option<HeartSide>,
     herald: Herald,
     /// Held as long as the gateway's sockets.
     listeners: Listeners,
@@ -122,17 +137,24 @@ impl Service {
     ///
     /// # Errors
     /// [`ServeError::Startup`]; nothing is left running then.
-    pub async fn start(settings: Settings, options: ServeOptions) -> Result<Self, ServeError> {
+    pub async fn start(settings: Settings, mut options: ServeOptions) -> Result<Self, ServeError> {
         let startup = |error: std::io::Error| ServeError::Startup(error.to_string());
+        let heart = options.heart.take().map(HeartSide::begin).transpose();
+        let heart = heart.map_err(|error| ServeError::Startup(error.to_string()))?;
+        let (heart, mut held, facts) = match heart {
+            Some((heart, held, facts)) => (Some(heart), held, facts),
+            None => (None, Held::new(), HeartFacts::default()),
+        };
         prepare_folders(&settings).map_err(ServeError::Startup)?;
-        let mut options = options;
-        let listeners = listening::open(&settings, &mut options)?;
+        let link = heart.as_ref().map(|heart| &heart.link);
+        let listeners = listening::open(&settings, &mut options, &mut held, link)?;
         let launcher_options =
             LocalOptions { cgroup: cgroup(&settings, &options), ..LocalOptions::default() };
         let launcher = LocalLauncher::start(launcher_options).map_err(startup)?;
         let prober = LocalProber::start().map_err(startup)?;
         let (launcher, prober) = (Arc::new(launcher), Arc::new(prober));
-        let mut service = Self::assemble(settings, options, launcher, prober, true).await?;
+        let heart = (heart, facts);
+        let mut service = Self::assemble(settings, options, launcher, prober, true, heart).await?;
         service.listeners = listeners;
         Ok(service)
     }
@@ -147,7 +169,8 @@ impl Service {
         launcher: Arc<dyn Launcher>,
         prober: Arc<dyn Prober>,
     ) -> Result<Self, ServeError> {
-        Self::assemble(settings, options, launcher, prober, false).await
+        let no_heart = (None, HeartFacts::default());
+        Self::assemble(settings, options, launcher, prober, false, no_heart).await
     }
 
     /// `watched`: whether a watchdog looks at the thread, which makes sense in real time alone.
@@ -157,6 +180,7 @@ impl Service {
         launcher: Arc<dyn Launcher>,
         prober: Arc<dyn Prober>,
         watched: bool,
+        (mut heart, heart_facts): (Option<HeartSide>, HeartFacts),
     ) -> Result<Self, ServeError> {
         let (control, wishes) = ControlHandle::channel();
         let settings = Arc::new(settings);
@@ -168,6 +192,7 @@ impl Service {
             prober,
             control,
             allow_chaos: options.allow_chaos,
+            heart: heart_facts,
             open_sockets: Default::default(),
             last_event: Arc::default(),
             table: Place::default(),
@@ -187,18 +212,27 @@ impl Service {
             }
         };
         let reloads = Reloads::new(options.loader);
-        let notifier = options.notifier.unwrap_or_else(Notifier::silent);
+        let mut notices = Vec::new();
+        if let Some(heart) = &mut heart {
+            heart.beat_for(root.clone());
+            notices = std::mem::take(&mut heart.notices);
+        }
+        let voice = Voice::of(options.notifier, heart.as_ref().map(|heart| &heart.link));
         let service = Self {
-            herald: Herald::start(notifier, wiring.clone()),
+            herald: Herald::start(voice, wiring.clone()),
             wiring,
             root,
             exit: Some(exit),
             wishes,
             reloads,
+            heart,
             listeners: Listeners::default(),
             _watchdog: watchdog,
         };
         service.record("service_started", None);
+        for (kind, cause) in notices {
+            service.record(kind, Some(cause));
+        }
         if let Ok(desk) = service.wiring.desk.get() {
             desk.do_send(Autostart);
         }
@@ -206,6 +240,8 @@ impl Service {
         if let Some(on_ready) = options.on_ready {
             on_ready();
         }
+        service.tell_heart_grace();
+        service.tell_heart(FromCore::Ready);
         Ok(service)
     }
 
@@ -268,11 +304,14 @@ impl Service {
                     Wish::Stop => break,
                     Wish::Reload => self.reload(None),
                 },
+                () = heart::lost(&mut self.heart) => {
+                    self.record("heart_lost", Some("nothing will replace this service when it fails".into()));
+                }
                 (read, askers) = self.reloads.read() => {
                     let outcome = read.and_then(|fresh| self.apply(fresh));
                     tell_reload(&outcome);
                     if !self.reloads.is_reading() {
-                        self.herald.tell(Word::Ready);
+                        self.herald.tell(Word::Reloaded);
                     }
                     for asker in askers {
                         // whoever asked may have left
@@ -295,6 +334,7 @@ impl Service {
                 },
             }
         }
+        self.tell_heart(FromCore::Stopping);
         // a reload that is being read is given up, and who asked for one is told
         drop(self.reloads);
         self.herald.tell(Word::Stopping(longest_stop(&self.wiring)));
@@ -312,7 +352,7 @@ impl Service {
         shutdown::stop_tree(&self.root);
         let _ = tokio::time::timeout(limits::TREE_STOP, exit).await;
         // the gateway has closed its own: from now on clients are refused
-        drop(self.listeners);
+        listening::close(self.listeners, self.heart.as_ref().map(|heart| &heart.link));
         end_outside(&self.wiring).await;
         Ok(())
     }
@@ -341,6 +381,7 @@ impl Service {
         let fresh = keep_what_is_in_use(&self.wiring.settings.borrow(), fresh);
         let settings = Arc::new(fresh.service.clone());
         self.wiring.use_settings(Arc::new(fresh));
+        self.tell_heart_grace();
         let catalogue = self.wiring.catalogue();
         self.wiring.registry.get()?.do_send(UseCatalogue(catalogue.clone()));
         self.wiring.desk.get()?.do_send(UseModels { catalogue, settings });
@@ -355,6 +396,20 @@ impl Service {
             )),
         );
         Ok(outcome)
+    }
+
+    fn tell_heart(&self, message: FromCore) {
+        if let Some(heart) = &self.heart {
+            heart.link.tell(message);
+        }
+    }
+
+    fn tell_heart_grace(&self) {
+        if let Some(heart) = &self.heart {
+            let longest =
+                Duration::from_millis(self.wiring.longest_stop_ms.load(Ordering::Relaxed));
+            heart.tell_grace(longest + limits::STOP_SLACK);
+        }
     }
 
     fn record(&self, kind: &'static str, cause: Option<String>) {
@@ -431,61 +486,4 @@ fn prepare_folders(settings: &Settings) -> Result<(), String> {
 /// Makes a folder and those above it, with mode 0700 where they are made.
 fn private_folder(folder: &Path) -> std::io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
-}
-
-/// What somebody outside wants of the whole service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish {
-    /// An orderly end; the second one means now.
-    Stop,
-    /// The configuration read again.
-    Reload,
-}
-
-/// Where wishes come from.
-pub trait Wishes {
-    /// The next wish; pending for ever when none will come.
-    fn next(&mut self) -> impl Future<Output = Wish>;
-}
-
-/// SIGTERM and SIGINT stop, SIGHUP reloads.
-#[derive(Debug)]
-pub struct Signals {
-    term: Signal,
-    int: Signal,
-    hup: Signal,
-}
-
-impl Signals {
-    /// Takes the signals over from now on.
-    ///
-    /// # Errors
-    /// When the system refuses.
-    pub fn listen() -> std::io::Result<Self> {
-        Ok(Self {
-            term: signal(SignalKind::terminate())?,
-            int: signal(SignalKind::interrupt())?,
-            hup: signal(SignalKind::hangup())?,
-        })
-    }
-}
-
-impl Wishes for Signals {
-    async fn next(&mut self) -> Wish {
-        tokio::select! {
-            Some(()) = self.term.recv() => Wish::Stop,
-            Some(()) = self.int.recv() => Wish::Stop,
-            Some(()) = self.hup.recv() => Wish::Reload,
-            else => std::future::pending().await,
-        }
-    }
-}
-
-/// One wish to stop, then none.
-struct StopOnce(bool);
-
-impl Wishes for StopOnce {
-    async fn next(&mut self) -> Wish {
-        if std::mem::replace(&mut self.0, true) { std::future::pending().await } else { Wish::Stop }
-    }
 }

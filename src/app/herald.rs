@@ -1,12 +1,16 @@
 //! Tells the manager of services (systemd, a container's engine) how the service stands, from the thread that the service
 //! itself stands on: where that does not get on, the manager hears nothing, which is what its watchdog is for.
+//!
+//! Where there is a heart, it is the one who speaks with the manager, and is told what it cannot know.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use crate::heart::link::HeartLink;
 use crate::heart::notify::{News, Notifier, NotifyError};
+use crate::heart::protocol::FromCore;
 use crate::instance::state::State;
 use crate::limits;
 use crate::registry::messages::{InstanceView, ListInstances};
@@ -15,12 +19,76 @@ use crate::root::wiring::Wiring;
 /// What changed about the service as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Word {
-    /// It is up, or a reload is over.
+    /// It is up.
     Ready,
     /// It reads its configuration again.
     Reloading,
+    /// That is over.
+    Reloaded,
     /// It goes down, which may take so long.
     Stopping(Duration),
+}
+
+/// Who speaks with the manager.
+#[derive(Debug)]
+pub(super) enum Voice {
+    /// This process.
+    Own(Notifier),
+    /// Its heart.
+    Heart(HeartLink),
+}
+
+impl Voice {
+    /// None where no manager listens.
+    pub(super) fn of(notifier: Option<Notifier>, heart: Option<&HeartLink>) -> Option<Self> {
+        let notifier = notifier.filter(Notifier::is_wanted)?;
+        Some(heart.map_or(Self::Own(notifier), |link| Self::Heart(link.clone())))
+    }
+
+    fn say(&mut self, word: Word) {
+        match self {
+            Self::Own(notifier) => told(match word {
+                Word::Ready | Word::Reloaded => notifier.tell(&[News::Ready]),
+                Word::Reloading => notifier.tell(&[News::Reloading]),
+                Word::Stopping(longest) => {
+                    let status = News::Status("stopping its models");
+                    notifier.tell(&[News::Stopping, News::Extend(longest), status])
+                }
+            }),
+            Self::Heart(link) => match word {
+                Word::Reloading => link.tell(FromCore::Reloading),
+                Word::Reloaded => link.tell(FromCore::Reloaded),
+                // a heart is told of these whether a manager listens or not
+                Word::Ready | Word::Stopping(_) => {}
+            },
+        }
+    }
+
+    /// A sign of life, with a new line for people where there is one.
+    fn show(&mut self, status: Option<&str>) {
+        match self {
+            Self::Own(notifier) => {
+                let mut news: Vec<_> = status.map(News::Status).into_iter().collect();
+                if notifier.watchdog_every().is_some() {
+                    news.push(News::Watchdog);
+                }
+                told(if news.is_empty() { notifier.again() } else { notifier.tell(&news) });
+            }
+            Self::Heart(link) => {
+                if let Some(text) = status {
+                    link.tell(FromCore::Status { text: text.to_owned() });
+                }
+            }
+        }
+    }
+
+    fn pace(&self) -> Duration {
+        let every = match self {
+            Self::Own(notifier) => notifier.watchdog_every(),
+            Self::Heart(_) => None,
+        };
+        every.unwrap_or(limits::MANAGER_STATUS_EVERY).min(limits::MANAGER_STATUS_EVERY)
+    }
 }
 
 /// The way to the task that tells it; dropped, the task ends.
@@ -29,13 +97,12 @@ pub(super) struct Herald(Option<mpsc::Sender<Word>>);
 
 impl Herald {
     /// Starts the task on this thread, where a manager listens.
-    pub(super) fn start(notifier: Notifier, wiring: Arc<Wiring>) -> Self {
-        if !notifier.is_wanted() {
-            return Self(None);
-        }
-        let (words, heard) = mpsc::channel(limits::MANAGER_WORDS);
-        actix_rt::spawn(run(notifier, wiring, heard));
-        Self(Some(words))
+    pub(super) fn start(voice: Option<Voice>, wiring: Arc<Wiring>) -> Self {
+        Self(voice.map(|voice| {
+            let (words, heard) = mpsc::channel(limits::MANAGER_WORDS);
+            actix_rt::spawn(run(voice, wiring, heard));
+            words
+        }))
     }
 
     pub(super) fn tell(&self, word: Word) {
@@ -47,43 +114,29 @@ impl Herald {
     }
 }
 
-async fn run(mut notifier: Notifier, wiring: Arc<Wiring>, mut words: mpsc::Receiver<Word>) {
-    let watchdog_every = notifier.watchdog_every().unwrap_or(limits::MANAGER_STATUS_EVERY);
-    let mut turns = tokio::time::interval(watchdog_every.min(limits::MANAGER_STATUS_EVERY));
+async fn run(mut voice: Voice, wiring: Arc<Wiring>, mut words: mpsc::Receiver<Word>) {
+    let mut turns = tokio::time::interval(voice.pace());
     turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (mut shown, mut is_stopping) = (String::new(), false);
     loop {
-        let told = tokio::select! {
+        tokio::select! {
             biased;
-            word = words.recv() => match word {
-                Some(Word::Ready) => notifier.tell(&[News::Ready]),
-                Some(Word::Reloading) => notifier.tell(&[News::Reloading]),
-                Some(Word::Stopping(longest)) => {
-                    is_stopping = true;
-                    let status = News::Status("stopping its models");
-                    notifier.tell(&[News::Stopping, News::Extend(longest), status])
-                }
-                None => return,
-            },
-            _ = turns.tick() => match instances(&wiring).await {
+            word = words.recv() => {
+                let Some(word) = word else { return };
+                is_stopping |= matches!(word, Word::Stopping(_));
+                voice.say(word);
+            }
+            _ = turns.tick() => {
                 // a registry that is just replaced, or does not get on: the next turn tells
-                None => notifier.again(),
-                Some(instances) => {
-                    let status = status(&instances);
-                    let is_new = !is_stopping && status != shown;
-                    let mut news = if is_new { vec![News::Status(&status)] } else { Vec::new() };
-                    if notifier.watchdog_every().is_some() {
-                        news.push(News::Watchdog);
-                    }
-                    let told = if news.is_empty() { notifier.again() } else { notifier.tell(&news) };
-                    if is_new {
-                        shown = status;
-                    }
-                    told
+                let Some(instances) = instances(&wiring).await else { continue };
+                let status = status(&instances);
+                let is_new = !is_stopping && status != shown;
+                voice.show(is_new.then_some(&status));
+                if is_new {
+                    shown = status;
                 }
-            },
-        };
-        warn(told);
+            }
+        }
     }
 }
 
@@ -94,8 +147,8 @@ async fn instances(wiring: &Wiring) -> Option<Vec<Arc<InstanceView>>> {
     asked.await.ok()?.ok()
 }
 
-fn warn(told: Result<(), NotifyError>) {
-    if let Err(fault) = told {
+fn told(outcome: Result<(), NotifyError>) {
+    if let Err(fault) = outcome {
         tracing::warn!("{fault}");
     }
 }

@@ -1,20 +1,27 @@
-//! The listening TCP sockets of the service: passed to it by whoever started it, or bound before anything else is started.
+//! The listening TCP sockets of the service: passed to it by whoever started it, kept by its heart from the core before, or
+//! bound before anything else is started.
 
 use std::net::TcpListener;
 
 use super::{ServeError, ServeOptions};
-use crate::gateway::zmq::listeners::Listeners;
+use crate::gateway::zmq::listeners::{Listeners, name_of};
+use crate::heart::link::{HeartLink, Held};
 use crate::settings::model::Settings;
 
-/// Opens them, where the program has the function that leads libzmq to them: others leave their endpoints to libzmq.
+/// Opens them, where the program has the function that leads libzmq to them: others leave their endpoints to libzmq. The heart
+/// gets a copy of each, and need not hold what is of no use any more.
 ///
 /// # Errors
 /// [`ServeError::Startup`] when an address cannot be had.
 pub(super) fn open(
     settings: &Settings,
     options: &mut ServeOptions,
+    held: &mut Held,
+    heart: Option<&HeartLink>,
 ) -> Result<Listeners, ServeError> {
-    let passed = std::mem::take(&mut options.passed);
+    let mut passed = std::mem::take(&mut options.passed);
+    let kept = held.extract_if(|name, _| name.starts_with(TCP));
+    passed.extend(kept.map(|(_, socket)| TcpListener::from(socket)));
     let (listeners, left) = if options.is_symphony_program {
         let endpoints = &settings.endpoints;
         let endpoints = [endpoints.cli_management.as_str(), &endpoints.client_handshake];
@@ -23,14 +30,33 @@ pub(super) fn open(
     } else {
         (Listeners::default(), passed)
     };
-    left.iter().for_each(tell_useless);
+    for listener in &left {
+        let name = name_of(listener);
+        tracing::warn!(
+            %name,
+            "a socket that was opened for the service is closed: none of its endpoints has this address"
+        );
+        if let Some(heart) = heart {
+            heart.release(&name);
+        }
+    }
+    if let Some(heart) = heart {
+        for listener in listeners.iter() {
+            if let Err(error) = heart.hold(&name_of(listener), listener) {
+                let name = name_of(listener);
+                tracing::warn!(%name, %error, "clients are refused while a core is replaced");
+            }
+        }
+    }
     Ok(listeners)
 }
 
-fn tell_useless(listener: &TcpListener) {
-    let address = listener.local_addr().map_or_else(|error| error.to_string(), |at| at.to_string());
-    tracing::warn!(
-        %address,
-        "a socket that was opened for the service is closed: none of its endpoints has this address"
-    );
+/// From now on clients are refused: the service ends, and nobody comes after it.
+pub(super) fn close(listeners: Listeners, heart: Option<&HeartLink>) {
+    if let Some(heart) = heart {
+        listeners.iter().for_each(|listener| heart.release(&name_of(listener)));
+    }
 }
+
+/// What the names of held sockets begin with.
+const TCP: &str = "tcp://";

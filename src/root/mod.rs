@@ -215,6 +215,7 @@ fn doors(wiring: &Wiring) -> Result<Doors, String> {
             cli_endpoint: settings.endpoints.cli_management.clone(),
             log_dir: settings.service.log_dir.clone(),
             allow_chaos: wiring.allow_chaos,
+            heart: wiring.heart.clone(),
         },
         registry: wiring.registry.get()?.recipient(),
         load: desk.clone().recipient(),

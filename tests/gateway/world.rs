@@ -214,6 +214,7 @@ async fn live(
             cli_endpoint: endpoint(&folder, "cli"),
             log_dir: "/logs".into(),
             allow_chaos: false,
+            heart: Default::default(),
         },
         registry: registry.recipient(),
         load: desk.clone().recipient(),

@@ -10,8 +10,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("limits", &[]),
     ("clock", &[]),
     ("ids", &["limits"]),
-    ("heart", &["clock", "ids", "limits"]),
     ("supervision", &["clock", "limits"]),
+    // of the supervision layer it has the arithmetic alone
+    ("heart", &["clock", "ids", "limits", "supervision::backoff", "supervision::window"]),
     ("settings", &["ids", "limits"]),
     ("telemetry", &["clock", "limits", "settings"]),
     ("engine", &["limits", "protocols"]),
@@ -83,6 +84,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "clock",
             "events",
             "gateway::doors",
+            "gateway::heart_view",
             "gateway::zmq::listeners",
             "heart",
             "instance",
@@ -184,6 +186,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
             "src/cli/early_stop.rs",
             "src/cli/interruption.rs",
             "src/engine/serve.rs",
+            "src/heart/",
             "src/launcher/",
         ],
     ),
@@ -206,7 +209,8 @@ const LIBRARIES: &[(&str, &[&str])] = &[
 const EVERYWHERE: &[&str] = &["src/"];
 /// Actors and those who start or reach them. Not the command line, the engine, the settings, the log.
 const ACTORS: &[&str] = &[
-    "src/app",
+    "src/app.rs",
+    "src/app/",
     "src/events/",
     "src/gateway/",
     "src/instance/",
@@ -230,13 +234,14 @@ const PARTS: &[(&str, &[&str])] = &[
             "src/cli/interruption.rs",
             "src/cli/stage.rs",
             "src/engine/mod.rs",
+            "src/heart/",
             "src/launcher/local/",
             "src/settings/sources.rs",
         ],
     ),
     (
         "std::process::Command",
-        &["src/cli/daemon.rs", "src/cli/exec_shim.rs", "src/launcher/local/"],
+        &["src/cli/exec_shim.rs", "src/cli/heart.rs", "src/heart/", "src/launcher/local/"],
     ),
     // decisions take moments; wall time is for people
     ("std::time::Instant", &[]),

@@ -55,6 +55,34 @@ fn enter(command: &mut Command, words: &[&str], subcommand: &str) {
 }
 
 #[test]
+fn process_1_reaps_strangers_and_stops_in_order() {
+    let Some(words) = in_namespace() else {
+        return left_out(
+            "process_1_reaps_strangers_and_stops_in_order",
+            "no pid namespace can be made",
+        );
+    };
+    // leaves a helper behind that is nobody's child, and ends soon
+    let orphan = format!("(setsid sleep 1.375 &); exec {FAKE} --ipc-endpoint \"$0\"");
+    let model = program("a", &["sh", "-c", &orphan, "{endpoint}"]);
+    let mut service = Service::start_by(&[model], |command| enter(command, words, "start-service"));
+    let init = until("process 1", || processes::children_of(service.pid()).first().copied());
+    let is_orphan = |pid: &u32| processes::words_of(*pid) == ["sleep", "1.375"];
+    let _ordered = service.order_load("a");
+    let orphan = until("the helper", || {
+        service.mark().processes().into_iter().find(|pid| {
+            is_orphan(pid) && processes::parent_of(*pid).is_some_and(|parent| parent == init)
+        })
+    });
+    service.wait_for_state("a", "ready");
+    until("its end, and that somebody took note of it", || {
+        processes::state_of(orphan).is_none().then_some(())
+    });
+    processes::signal(init, Signal::TERM);
+    service.ended_clean();
+}
+
+#[test]
 fn a_second_term_ends_process_1_at_once() {
     let Some(words) = in_namespace() else {
         return left_out("a_second_term_ends_process_1_at_once", "no pid namespace can be made");

@@ -126,7 +126,7 @@ fn sockets_that_fit_nothing_are_closed_and_told() {
     );
     until("words about both", || {
         let log = service.log();
-        let first = log.contains(&format!("address={address}"));
+        let first = log.contains(&format!("name=tcp://{address}"));
         let second =
             log.contains("the socket \"second\" that was opened for the service is closed");
         (first && second).then_some(())

@@ -1,6 +1,5 @@
 //! `symphony serve`: the service in this process.
 
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -13,70 +12,55 @@ use crate::cli::configuration::{self, Request};
 use crate::cli::daemon;
 use crate::cli::early_stop;
 use crate::cli::error::CliError;
+use crate::cli::given::Given;
 use crate::cli::session::{Session, is_stopping, live_service};
-use crate::heart::activation;
-use crate::heart::notify::Notifier;
+use crate::cli::surroundings::{Surroundings, meet_heart};
+use crate::heart::link::Connection;
 use crate::settings::model::Settings;
 use crate::telemetry::{Destination, LevelSwitch, Telemetry};
 
 /// Runs the service until it is asked to stop.
 pub fn run(args: &ServeArgs, session: &Session) -> Result<(), CliError> {
     let given = Given::take();
-    if args.detached.is_some() {
+    if args.detached.is_some() && !args.under_heart {
         daemon::detach()?;
     }
     let stop_asked = early_stop::listen()?;
+    let heart = args.under_heart.then(meet_heart).transpose()?;
     refuse_endpoint(session)?;
     let request = session.configuration(&args.service);
     let settings = configuration::load(&request)?;
-    if !given.owns_endpoint(&settings) && is_running(&settings)? {
+    // whoever has a heart has the place, too; an end as wanted would be the end of the models of the core before
+    if heart.is_none() && !given.owns_endpoint(&settings) && is_running(&settings)? {
         return tell_already_running(session);
     }
     let destination = match &args.detached {
         Some(log) => Destination::ServiceLog(log.clone()),
         None => Destination::Stderr,
     };
-    serve(settings, request, destination, stop_asked, given)
-}
-
-/// What whoever started this process gave it.
-pub struct Given {
-    notifier: Notifier,
-    passed: Vec<TcpListener>,
-    faults: Vec<String>,
-}
-
-impl Given {
-    /// Takes it over. To be called before anything else is done: sockets come as bare numbers.
-    pub fn take() -> Self {
-        let (passed, useless) = activation::take();
-        let (notifier, wrong) = Notifier::from_environment();
-        let useless = useless.iter().map(ToString::to_string);
-        let faults = useless.chain(wrong.iter().map(ToString::to_string)).collect();
-        Self { notifier, passed, faults }
-    }
-
-    /// Whether what listens on the management endpoint may be a socket that was opened for this process: it would be
-    /// taken for a service that does not answer. Where it is another one after all, it cannot be bound.
-    pub fn owns_endpoint(&self, settings: &Settings) -> bool {
-        !self.passed.is_empty() && settings.endpoints.cli_management.starts_with("tcp://")
-    }
+    serve(settings, request, destination, stop_asked, heart, given)
 }
 
 /// Runs the service with settings that were found to be free of a running one. `stop_asked`: see [`early_stop`].
-pub fn serve(
+fn serve(
     settings: Settings,
     request: Request,
     destination: Destination,
     stop_asked: Arc<AtomicBool>,
+    mut heart: Option<Connection>,
     given: Given,
 ) -> Result<(), CliError> {
+    let surroundings = match &mut heart {
+        Some(heart) => Surroundings::of_heart(&settings, heart),
+        None => Surroundings::alone(&settings)?,
+    };
     let telemetry = Telemetry::install(&settings.logging, destination)
         .map_err(|error| CliError::Failed(error.to_string()))?;
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
-    for fault in &given.faults {
+    // a heart has told its own
+    for fault in given.faults.iter().filter(|_| heart.is_none()) {
         tracing::warn!("{fault}");
     }
     let allow_chaos = request.flags.allow_chaos;
@@ -89,12 +73,14 @@ pub fn serve(
         allow_chaos,
         stop_asked: Some(stop_asked),
         is_symphony_program: true,
+        heart,
         notifier: Some(given.notifier),
         passed: given.passed,
         ..ServeOptions::default()
     };
-    app::serve(settings, options)?;
-    Ok(())
+    let served = app::serve(settings, options);
+    surroundings.end();
+    Ok(served?)
 }
 
 /// The same request for the file that was found: one that is missing for a moment (an editor replaces it) must not

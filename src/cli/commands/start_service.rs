@@ -2,28 +2,35 @@
 
 use serde_json::json;
 
-use super::serve::{self, Given};
+use std::sync::atomic::Ordering;
+
+use super::serve;
 use crate::cli::args::StartArgs;
 use crate::cli::configuration;
 use crate::cli::daemon::{self, Started};
 use crate::cli::early_stop;
 use crate::cli::error::CliError;
+use crate::cli::given::heart_will_own_endpoint;
+use crate::cli::heart;
 use crate::cli::session::Session;
-use crate::telemetry::Destination;
 
 /// Starts the service: in the background and returns when it is ready, or here until it ends.
 pub fn run(args: &StartArgs, session: &Session) -> Result<(), CliError> {
-    // a service in the background takes all of it itself
-    let here = if args.daemonize { None } else { Some((Given::take(), early_stop::listen()?)) };
+    // a service of its own takes them itself
+    let stop_asked = if args.daemonize { None } else { Some(early_stop::listen()?) };
     serve::refuse_endpoint(session)?;
     let request = session.configuration(&args.service);
     let settings = configuration::load(&request)?;
-    let owns_endpoint = here.as_ref().is_some_and(|(given, _)| given.owns_endpoint(&settings));
+    let owns_endpoint = stop_asked.is_some() && heart_will_own_endpoint(&settings);
     if !owns_endpoint && serve::is_running(&settings)? {
         return serve::tell_already_running(session);
     }
-    if let Some((given, stop_asked)) = here {
-        return serve::serve(settings, request, Destination::Stderr, stop_asked, given);
+    if let Some(stop_asked) = stop_asked {
+        if stop_asked.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        // a small process: what this one has read so far is not kept
+        return Err(heart::become_one(&heart::options(&settings, &request, None)));
     }
     match daemon::start(&settings, &request, session.daemon_patience())? {
         Started::Already => serve::tell_already_running(session),

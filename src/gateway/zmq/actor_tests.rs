@@ -51,6 +51,7 @@ fn doors(folder: &std::path::Path) -> Doors {
             cli_endpoint: endpoint("cli"),
             log_dir: "/logs".into(),
             allow_chaos: false,
+            heart: Default::default(),
         },
         registry: nobody.clone().recipient(),
         load: nobody.clone().recipient(),

@@ -85,6 +85,7 @@ fn facts() -> ServiceFacts {
         cli_endpoint: "ipc:///m".into(),
         log_dir: "/logs".into(),
         allow_chaos: false,
+        heart: Default::default(),
     }
 }
 

@@ -4,7 +4,7 @@
 //! whole core that is, refuses no client: who connects meanwhile waits in the queue of the listener.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
@@ -14,7 +14,7 @@ use crate::limits;
 
 /// The listeners of a service: one for each TCP endpoint with an address in figures. ZeroMQ alone knows what the others mean.
 #[derive(Debug, Default)]
-pub struct Listeners(Vec<(SocketAddrV4, TcpListener)>);
+pub struct Listeners(Vec<TcpListener>);
 
 impl Listeners {
     /// Has a listener for each TCP endpoint: one of those that were `passed` to the service, or one that is bound now. Answers
@@ -44,15 +44,20 @@ impl Listeners {
                 let error = zmq::Error::from_raw(error.raw_os_error().unwrap_or_default());
                 OpenError::socket("prepare", endpoint, error)
             })?;
-            listeners.push((address, listener));
+            listeners.push(listener);
         }
         Ok((Self(listeners), passed))
     }
 
-    /// Each of them, with the endpoint that names it.
-    pub fn iter(&self) -> impl Iterator<Item = (String, BorrowedFd<'_>)> {
-        self.0.iter().map(|(address, listener)| (format!("tcp://{address}"), listener.as_fd()))
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &TcpListener> {
+        self.0.iter()
     }
+}
+
+/// By which a listener is known to whoever holds a copy of it: its own address, which may be wider than that of the endpoint.
+pub fn name_of(listener: &TcpListener) -> String {
+    listener.local_addr().map_or_else(|_| "tcp://nowhere".to_owned(), |at| format!("tcp://{at}"))
 }
 
 /// The address of an endpoint that can be bound without asking anybody what its name means.
@@ -95,7 +100,7 @@ mod tests {
     }
 
     fn endpoint_of(listener: &TcpListener) -> String {
-        format!("tcp://{}", listener.local_addr().expect("an address"))
+        name_of(listener)
     }
 
     #[test]
@@ -123,7 +128,7 @@ mod tests {
         let (endpoint, rest) = (endpoint_of(&fitting), endpoint_of(&strange));
         let ours = ["ipc:///tmp/x", &endpoint];
         let (listeners, left) = Listeners::open(&ours, vec![strange, fitting]).expect("opened");
-        let names: Vec<_> = listeners.iter().map(|(name, _)| name).collect();
+        let names: Vec<_> = listeners.iter().map(name_of).collect();
         assert_eq!(names, [endpoint]);
         assert_eq!(left.iter().map(endpoint_of).collect::<Vec<_>>(), [rest]);
     }
