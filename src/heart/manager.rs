@@ -27,6 +27,10 @@ impl Manager {
         for fault in faults {
             log.write(Level::Error, &fault.to_string());
         }
+        Self::of(notifier, patience, now)
+    }
+
+    fn of(notifier: Notifier, patience: Duration, now: Moment) -> Self {
         let next = notifier.watchdog_every().map(|every| now + every);
         Self { notifier, next, well_until: now + patience, patience }
     }
@@ -99,5 +103,39 @@ impl Passed {
         for fault in faults {
             log.write(Level::Error, &fault);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+
+    use super::*;
+    use crate::heart::options::LogOptions;
+
+    #[test]
+    fn a_heart_that_cannot_get_rid_of_a_core_gives_no_sign_of_life() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("notify");
+        let ear = UnixDatagram::bind(&path).expect("bound");
+        ear.set_nonblocking(true).expect("set");
+        let heard = || ear.recv(&mut [0; 64]).is_ok();
+        let log = Log::new("test", LogOptions::default());
+        let at = Moment::from_millis;
+        let notifier = Notifier::watched(&path, Duration::from_secs(2));
+        let mut manager = Manager::of(notifier, Duration::from_secs(10), at(0));
+        assert_eq!(manager.deadline(), Some(at(1000)));
+        manager.look(at(999), &log);
+        assert!(!heard(), "not due yet");
+        manager.look(at(1000), &log);
+        assert!(heard());
+        manager.is_well(at(5000));
+        manager.look(at(15_000), &log);
+        assert!(heard());
+        manager.look(at(16_001), &log);
+        assert!(!heard(), "nothing was heard of a core for ten seconds");
+        manager.is_well(at(17_000));
+        manager.look(at(17_001), &log);
+        assert!(heard());
     }
 }

@@ -74,6 +74,17 @@ impl Notifier {
         Self::by(variable, std::process::id())
     }
 
+    /// For a manager that listens on `path` and takes who is silent for `limit` for dead.
+    #[cfg(test)]
+    pub(super) fn watched(path: &std::path::Path, limit: Duration) -> Self {
+        let variable = |name: &str| match name {
+            "NOTIFY_SOCKET" => Some(path.into()),
+            "WATCHDOG_USEC" => Some(limit.as_micros().to_string().into()),
+            _ => None,
+        };
+        Self::by(variable, 1).0
+    }
+
     fn by(
         variable: impl Fn(&str) -> Option<std::ffi::OsString>,
         own_pid: u32,

@@ -8,9 +8,9 @@ use rustix::process::Signal;
 use symphony::cli::args::Invocation;
 
 use crate::backend::{FAKE, until};
-use crate::left_out;
 use crate::processes;
 use crate::service::{Service, program};
+use crate::{left_out, through_heart};
 
 const DOCKERFILE: &str = "Dockerfile";
 const CONFIGURATION: &str = "packaging/container/symphony.toml";
@@ -38,22 +38,6 @@ fn in_namespace() -> Option<&'static [&'static str]> {
     })
 }
 
-/// Lets `command` be run as process 1.
-fn enter(command: &mut Command, words: &[&str], subcommand: &str) {
-    let mut entered = Command::new(words[0]);
-    entered.args(&words[1..]).arg(command.get_program()).arg(subcommand);
-    // the first word is the command of the one that is replaced
-    entered.args(command.get_args().skip(1)).env_clear();
-    for (name, value) in command.get_envs() {
-        entered.env(name, value.unwrap_or_default());
-    }
-    let folder = command.get_current_dir().expect("a folder").to_owned();
-    entered.stdin(Stdio::null()).stdout(Stdio::null());
-    entered.stderr(std::fs::File::create(folder.join("service.log")).expect("made"));
-    *command = entered;
-    command.current_dir(folder);
-}
-
 #[test]
 fn process_1_reaps_strangers_and_stops_in_order() {
     let Some(words) = in_namespace() else {
@@ -65,7 +49,9 @@ fn process_1_reaps_strangers_and_stops_in_order() {
     // leaves a helper behind that is nobody's child, and ends soon
     let orphan = format!("(setsid sleep 1.375 &); exec {FAKE} --ipc-endpoint \"$0\"");
     let model = program("a", &["sh", "-c", &orphan, "{endpoint}"]);
-    let mut service = Service::start_by(&[model], |command| enter(command, words, "start-service"));
+    let mut service = Service::start_by(&[model], |command| {
+        through_heart(command, words);
+    });
     let init = until("process 1", || processes::children_of(service.pid()).first().copied());
     let is_orphan = |pid: &u32| processes::words_of(*pid) == ["sleep", "1.375"];
     let _ordered = service.order_load("a");
@@ -89,8 +75,9 @@ fn a_second_term_ends_process_1_at_once() {
     };
     let stubborn = program("a", &[FAKE, "--ipc-endpoint", "{endpoint}", "--ignore-term"])
         .with("stop", serde_json::json!({ "grace": "10m" }));
-    let mut service =
-        Service::start_by(&[stubborn], |command| enter(command, words, "start-service"));
+    let mut service = Service::start_by(&[stubborn], |command| {
+        through_heart(command, words);
+    });
     let init = until("process 1", || processes::children_of(service.pid()).first().copied());
     service.load("a");
     processes::signal(init, Signal::TERM);

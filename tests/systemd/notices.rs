@@ -8,7 +8,9 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::backend::{LIMIT, until};
+use crate::processes;
 use crate::service::{Service, fake, program};
+use crate::through_heart;
 
 /// The end of a manager of services.
 struct Ear {
@@ -150,5 +152,61 @@ fn what_is_meant_for_the_service_is_not_handed_on() {
     for name in ["NOTIFY_SOCKET", "WATCHDOG_", "LISTEN_"] {
         assert!(!seen.contains(name), "{seen}");
     }
+    service.stop();
+}
+
+/// The process that serves, as it tells itself.
+fn core_of(service: &Service) -> u32 {
+    let status = service.manager().ask_until_answered("status", &json!({}));
+    u32::try_from(status["pid"].as_u64().expect("a number")).expect("fits")
+}
+
+#[test]
+fn a_heart_speaks_for_its_cores() {
+    let ear = Ear::new();
+    let mut service = Service::start_by(&[fake("a", &[])], |command| {
+        through_heart(command, &[]);
+        command.env("NOTIFY_SOCKET", ear.path()).env("WATCHDOG_USEC", "200000");
+    });
+    let ready = ear.hear_of("READY=1");
+    assert!(ready.contains(&format!("MAINPID={}\n", service.pid())), "{ready}");
+    service.load("a");
+    ear.hear_of("STATUS=1 model: 1 ready");
+    ear.hear_of("WATCHDOG=1");
+    service.signal(Signal::HUP);
+    ear.hear_of("RELOADING=1");
+    ear.hear_of("READY=1");
+    let core = core_of(&service);
+    assert_ne!(core, service.pid());
+    processes::signal(core, Signal::KILL);
+    ear.hear_of("STATUS=the core is being replaced: signal 9");
+    ear.hear_of("READY=1");
+    assert_ne!(core_of(&service), core);
+    service.signal(Signal::TERM);
+    let stopping = ear.hear_of("STOPPING=1");
+    assert!(stopping.contains("EXTEND_TIMEOUT_USEC="), "{stopping}");
+    service.ended_clean();
+}
+
+#[test]
+fn the_watchdog_of_a_heart_bites_a_heart_that_hangs_and_not_a_core() {
+    let ear = Ear::new();
+    let service = Service::start_by(&[], |command| {
+        through_heart(command, &[]);
+        command.env("NOTIFY_SOCKET", ear.path()).env("WATCHDOG_USEC", "200000");
+    });
+    ear.hear_of("READY=1");
+    // a core that hangs is the heart's business
+    processes::signal(core_of(&service), Signal::STOP);
+    for _ in 0..20 {
+        ear.hear_of("WATCHDOG=1");
+    }
+    ear.hear_of("STATUS=the core is being replaced: it gave no sign of life");
+    ear.hear_of("READY=1");
+    service.signal(Signal::STOP);
+    ear.socket.set_read_timeout(Some(Duration::from_secs(2))).expect("set");
+    let mut bytes = [0; 4096];
+    until("silence", || ear.socket.recv(&mut bytes).is_err().then_some(()));
+    service.signal(Signal::CONT);
     service.stop();
 }

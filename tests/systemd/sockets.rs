@@ -5,12 +5,14 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::process::Command;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::backend::{LIMIT, until};
-use crate::left_out;
 use crate::manager::Manager;
+use crate::processes;
 use crate::service::{Service, fake, program};
+use crate::{left_out, through_heart};
 
 /// Lets `command` be run with these as its descriptors 3 and 4, announced as systemd announces them. Without `unsafe`, a
 /// descriptor gets to its number by way of a shell.
@@ -191,5 +193,72 @@ fn no_client_is_refused_while_the_gateway_is_replaced() {
         });
         is_served(connect(address));
     }
+    service.stop();
+}
+
+/// The process that serves, as it tells itself.
+fn core_of(service: &Service) -> u32 {
+    let status = service.manager().ask_until_answered("status", &json!({}));
+    u32::try_from(status["pid"].as_u64().expect("a number")).expect("fits")
+}
+
+#[test]
+fn a_client_that_comes_while_no_core_lives_waits_and_is_served() {
+    let (listener, address) = listener();
+    drop(listener);
+    let change = endpoint("client_handshake", address);
+    let service = Service::start_all(&[], change, |command| through_heart(command, &[]));
+    for _ in 0..3 {
+        let core = core_of(&service);
+        // stopped, the core takes nobody in: the client is in the queue when it dies
+        processes::signal(core, Signal::STOP);
+        let waiting = connect(address);
+        processes::signal(core, Signal::KILL);
+        until("its end", || (!processes::runs(core)).then_some(()));
+        let meanwhile = connect(address);
+        is_served(waiting);
+        is_served(meanwhile);
+    }
+    service.stop();
+    assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+}
+
+#[test]
+fn sockets_of_the_manager_go_from_core_to_core() {
+    let (listener, address) = listener();
+    let early = connect(address);
+    let change = endpoint("cli_management", address);
+    let service = Service::launch_all(&[fake("a", &[])], change, |command| {
+        through_heart(command, &[]);
+        pass(command, listener, None);
+    });
+    is_served(early);
+    let manager = Manager::connect(&format!("tcp://{address}"));
+    for restarts in 1..=2 {
+        let status = manager.ask_until_answered("status", &json!({}));
+        let core = u32::try_from(status["pid"].as_u64().expect("a number")).expect("fits");
+        processes::signal(core, Signal::KILL);
+        until("a new core", || {
+            // no client is ever refused
+            drop(connect(address));
+            let status = manager.ask_until_answered("status", &json!({}));
+            (status["heart"]["restarts"] == restarts).then_some(())
+        });
+    }
+    service.stop();
+}
+
+#[test]
+fn a_socket_that_fits_nothing_is_closed_by_the_heart_as_well() {
+    let (strange, address) = listener();
+    let service = Service::start_all(
+        &[],
+        |_| {},
+        |command| {
+            through_heart(command, &[]);
+            pass(command, strange, None);
+        },
+    );
+    until("the end of the listener", || TcpStream::connect(address).is_err().then_some(()));
     service.stop();
 }
