@@ -139,6 +139,7 @@ impl Service {
     /// [`ServeError::Startup`]; nothing is left running then.
     pub async fn start(settings: Settings, mut options: ServeOptions) -> Result<Self, ServeError> {
         let startup = |error: std::io::Error| ServeError::Startup(error.to_string());
+        let heart_pid = options.heart.as_ref().map(|heart| heart.welcome.heart_pid);
         let heart = options.heart.take().map(HeartSide::begin).transpose();
         let heart = heart.map_err(|error| ServeError::Startup(error.to_string()))?;
         let (heart, mut held, facts) = match heart {
@@ -148,8 +149,11 @@ impl Service {
         prepare_folders(&settings).map_err(ServeError::Startup)?;
         let link = heart.as_ref().map(|heart| &heart.link);
         let listeners = listening::open(&settings, &mut options, &mut held, link)?;
-        let launcher_options =
-            LocalOptions { cgroup: cgroup(&settings, &options), ..LocalOptions::default() };
+        let launcher_options = LocalOptions {
+            cgroup: cgroup(&settings, &options),
+            heart_pid,
+            ..LocalOptions::default()
+        };
         let launcher = LocalLauncher::start(launcher_options).map_err(startup)?;
         let prober = LocalProber::start().map_err(startup)?;
         let (launcher, prober) = (Arc::new(launcher), Arc::new(prober));

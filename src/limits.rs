@@ -402,3 +402,6 @@ pub const LISTEN_FDS: usize = 64;
 pub const MANAGER_STATUS_EVERY: Duration = Duration::from_secs(1);
 /// Words for a manager of services on their way to the task that sends it: a start, reloads, a stop.
 pub const MANAGER_WORDS: usize = 16;
+/// How often the service looks for those of its processes that have to leave the cgroup which was given to it: one may be
+/// started between two looks.
+pub const CGROUP_MOVES: usize = 8;

@@ -36,6 +36,8 @@ use session::Session;
 
 /// Parses the arguments of this process, carries out the command, answers the exit code.
 pub fn main() -> ExitCode {
+    // started by way of /proc/self/exe it would be shown as "exe"; without a name it runs as well
+    let _ = rustix::thread::set_name(c"symphony");
     heart::run_if_one().unwrap_or_else(|| run(std::env::args_os()))
 }
 

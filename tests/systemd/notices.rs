@@ -178,6 +178,10 @@ fn a_heart_speaks_for_its_cores() {
     ear.hear_of("READY=1");
     let core = core_of(&service);
     assert_ne!(core, service.pid());
+    for pid in [core, service.pid()] {
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).expect("read");
+        assert_eq!(name, "symphony\n", "what systemctl and ps show");
+    }
     processes::signal(core, Signal::KILL);
     ear.hear_of("STATUS=the core is being replaced: signal 9");
     ear.hear_of("READY=1");

@@ -69,11 +69,13 @@ pub struct LocalOptions {
     pub cgroup: CgroupChoice,
     /// Whether the output of backends is also written to the service's own log, line by line (target `symphony-backend`).
     pub report_lines: bool,
+    /// The heart that started this process, which stands in the same cgroup.
+    pub heart_pid: Option<u32>,
 }
 
 impl Default for LocalOptions {
     fn default() -> Self {
-        Self { cgroup: CgroupChoice::Off, report_lines: true }
+        Self { cgroup: CgroupChoice::Off, report_lines: true, heart_pid: None }
     }
 }
 
@@ -101,7 +103,8 @@ impl LocalLauncher {
     /// When threads or descriptors cannot be had, exits of children could not be noticed, or a configured cgroup cannot be used.
     pub fn start(options: LocalOptions) -> io::Result<Self> {
         let machine = Machine::prepare()?;
-        let cgroups = Cgroups::prepare(&options.cgroup).map_err(io::Error::other)?;
+        let cgroups =
+            Cgroups::prepare(&options.cgroup, options.heart_pid).map_err(io::Error::other)?;
         if cgroups.is_used() || options.cgroup == CgroupChoice::Auto {
             tracing::info!(target: "symphony-mgmt", "{}", cgroups.describe());
         }
