@@ -2,6 +2,7 @@
 //!
 //! [`serve`] is the whole program in one call. [`Service`] is the same inside an actix system that is there already.
 
+mod ground;
 mod heart;
 mod herald;
 mod listening;
@@ -10,8 +11,6 @@ mod wishes;
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -19,6 +18,7 @@ use std::time::Duration;
 use actix::Addr;
 use tokio::sync::{mpsc, watch};
 
+use self::ground::Ground;
 use self::heart::HeartSide;
 use self::herald::{Herald, Voice, Word};
 use self::reloads::{Asker, Reloads};
@@ -30,22 +30,20 @@ use crate::events::messages::Record;
 use crate::gateway::doors::{Control, ControlHandle};
 use crate::gateway::heart_view::HeartFacts;
 use crate::gateway::zmq::listeners::Listeners;
-use crate::heart::link::{Connection, Held};
+use crate::heart::link::Connection;
 use crate::heart::notify::Notifier;
 use crate::heart::protocol::FromCore;
 use crate::instance::desk::{Autostart, ModelDesk, UseModels};
 use crate::instance::preflight;
 use crate::launcher::Launcher;
-use crate::launcher::local::{LocalLauncher, LocalOptions, cgroup_obstacle};
+use crate::launcher::local::cgroup_obstacle;
 use crate::limits;
 use crate::probe::Prober;
-use crate::probe::local::LocalProber;
 use crate::registry::{Registry, UseCatalogue};
 use crate::root::wiring::{Place, Wiring};
 use crate::root::{self, panics, picture, relay, shutdown};
 use crate::settings::diff::{ReloadOutcome, diff};
 use crate::settings::model::{ServiceSettings, Settings};
-use crate::settings::policy::CgroupChoice;
 use crate::supervision::supervisor::wait_for_exit;
 use crate::supervision::tree::TreeNode;
 use crate::supervision::watchdog::Watchdog;
@@ -68,13 +66,13 @@ pub struct ServeOptions {
     pub stop_asked: Option<Arc<AtomicBool>>,
     /// The running program is `symphony`, and so its own helper for cgroups. Without it they need `service.symphony_binary`.
     pub is_symphony_program: bool,
+    /// The heart that started this process.
+    pub heart: Option<Connection>,
     /// Told how the service stands; `None`: nobody waits for it.
     pub notifier: Option<Notifier>,
     /// Sockets that were opened for the service before its start. Those that listen on one of its TCP endpoints are used,
     /// where the running program is `symphony`.
     pub passed: Vec<TcpListener>,
-    /// The heart that started this process.
-    pub heart: Option<Connection>,
 }
 
 /// Why the service ended with an error.
@@ -86,12 +84,15 @@ pub enum ServeError {
     /// The root supervisor used up its restarts. Exit code 3.
     #[error("gave up: {0}")]
     GaveUp(String),
+    /// Its heart is gone, and a manager of services will start it anew: its models run on until then. Exit code 1.
+    #[error("the heart of this service is gone")]
+    Orphaned,
 }
 
 /// Runs the service until it is asked to stop (`stop-service`, SIGINT, SIGTERM); blocks.
 ///
 /// # Errors
-/// [`ServeError`]; the processes of all backends are gone then, too.
+/// [`ServeError`]; the processes of all backends are gone then, too, unless a heart lives that starts the service again.
 pub fn serve(settings: Settings, options: ServeOptions) -> Result<(), ServeError> {
     // made here, since actix panics where it cannot be made
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -126,7 +127,6 @@ pub struct Service {
     reloads: Reloads,
     heart: Option<HeartSide>,
     herald: Herald,
-    /// Held as long as the gateway's sockets.
     listeners: Listeners,
     /// Looks at the thread until the service is dropped.
     _watchdog: Option<Watchdog>,
@@ -138,29 +138,8 @@ impl Service {
     /// # Errors
     /// [`ServeError::Startup`]; nothing is left running then.
     pub async fn start(settings: Settings, mut options: ServeOptions) -> Result<Self, ServeError> {
-        let startup = |error: std::io::Error| ServeError::Startup(error.to_string());
-        let heart_pid = options.heart.as_ref().map(|heart| heart.welcome.heart_pid);
-        let heart = options.heart.take().map(HeartSide::begin).transpose();
-        let heart = heart.map_err(|error| ServeError::Startup(error.to_string()))?;
-        let (heart, mut held, facts) = match heart {
-            Some((heart, held, facts)) => (Some(heart), held, facts),
-            None => (None, Held::new(), HeartFacts::default()),
-        };
-        prepare_folders(&settings).map_err(ServeError::Startup)?;
-        let link = heart.as_ref().map(|heart| &heart.link);
-        let listeners = listening::open(&settings, &mut options, &mut held, link)?;
-        let launcher_options = LocalOptions {
-            cgroup: cgroup(&settings, &options),
-            heart_pid,
-            ..LocalOptions::default()
-        };
-        let launcher = LocalLauncher::start(launcher_options).map_err(startup)?;
-        let prober = LocalProber::start().map_err(startup)?;
-        let (launcher, prober) = (Arc::new(launcher), Arc::new(prober));
-        let heart = (heart, facts);
-        let mut service = Self::assemble(settings, options, launcher, prober, true, heart).await?;
-        service.listeners = listeners;
-        Ok(service)
+        let ground = Ground::lay(&settings, &mut options)?;
+        Self::assemble(settings, options, ground).await
     }
 
     /// As [`Service::start`], with another way to run processes and to ask backends.
@@ -173,32 +152,41 @@ impl Service {
         launcher: Arc<dyn Launcher>,
         prober: Arc<dyn Prober>,
     ) -> Result<Self, ServeError> {
-        let no_heart = (None, HeartFacts::default());
-        Self::assemble(settings, options, launcher, prober, false, no_heart).await
+        let ground = Ground {
+            launcher,
+            prober,
+            clock: Clock::start(),
+            last_event: Arc::default(),
+            autostart: Autostart { only: None },
+            watched: false,
+            listeners: Listeners::default(),
+            heart: None,
+            heart_facts: HeartFacts::default(),
+        };
+        Self::assemble(settings, options, ground).await
     }
 
-    /// `watched`: whether a watchdog looks at the thread, which makes sense in real time alone.
     async fn assemble(
         settings: Settings,
         options: ServeOptions,
-        launcher: Arc<dyn Launcher>,
-        prober: Arc<dyn Prober>,
-        watched: bool,
-        (mut heart, heart_facts): (Option<HeartSide>, HeartFacts),
+        ground: Ground,
     ) -> Result<Self, ServeError> {
+        let Ground { launcher, prober, clock, last_event, autostart, watched, .. } = ground;
+        let (mut heart, heart_facts) = (ground.heart, ground.heart_facts);
+        let listeners = ground.listeners;
         let (control, wishes) = ControlHandle::channel();
         let settings = Arc::new(settings);
         let wiring = Arc::new(Wiring {
             settings: watch::Sender::new(settings.clone()),
             longest_stop_ms: AtomicU64::new(0),
-            clock: Clock::start(),
+            clock,
             launcher,
             prober,
             control,
             allow_chaos: options.allow_chaos,
             heart: heart_facts,
             open_sockets: Default::default(),
-            last_event: Arc::default(),
+            last_event,
             table: Place::default(),
             events: Place::default(),
             registry: Place::default(),
@@ -211,7 +199,7 @@ impl Service {
         let (root, exit) = match root::start(&wiring).await {
             Ok(started) => started,
             Err(error) => {
-                end_outside(&wiring).await;
+                end_outside(&wiring, heart.as_ref(), Failed::Yes).await;
                 return Err(ServeError::Startup(error));
             }
         };
@@ -230,15 +218,17 @@ impl Service {
             wishes,
             reloads,
             heart,
-            listeners: Listeners::default(),
+            listeners,
             _watchdog: watchdog,
         };
-        service.record("service_started", None);
+        let goes_on = autostart.only.is_some();
+        let cause = goes_on.then(|| "it goes on where one that ended unexpectedly was".to_owned());
+        service.record("service_started", cause);
         for (kind, cause) in notices {
             service.record(kind, Some(cause));
         }
         if let Ok(desk) = service.wiring.desk.get() {
-            desk.do_send(Autostart);
+            desk.do_send(autostart);
         }
         service.herald.tell(Word::Ready);
         if let Some(on_ready) = options.on_ready {
@@ -309,6 +299,9 @@ impl Service {
                     Wish::Reload => self.reload(None),
                 },
                 () = heart::lost(&mut self.heart) => {
+                    if self.herald.is_heard() {
+                        return Err(self.orphaned(exit).await);
+                    }
                     self.record("heart_lost", Some("nothing will replace this service when it fails".into()));
                 }
                 (read, askers) = self.reloads.read() => {
@@ -357,7 +350,7 @@ impl Service {
         let _ = tokio::time::timeout(limits::TREE_STOP, exit).await;
         // the gateway has closed its own: from now on clients are refused
         listening::close(self.listeners, self.heart.as_ref().map(|heart| &heart.link));
-        end_outside(&self.wiring).await;
+        end_outside(&self.wiring, self.heart.as_ref(), Failed::No).await;
         Ok(())
     }
 
@@ -366,9 +359,19 @@ impl Service {
         self.reloads.ask(asker);
     }
 
+    /// Lets go of everything: whoever manages services starts this one anew, and finds a heart's place free.
+    async fn orphaned(&self, exit: impl Future<Output = ExitReason>) -> ServeError {
+        tracing::error!("letting go of the models for the next start of this service");
+        self.wiring.launcher.let_go(limits::LAUNCHER_END);
+        shutdown::stop_tree(&self.root);
+        let _ = tokio::time::timeout(limits::TREE_STOP, exit).await;
+        end_outside(&self.wiring, None, Failed::Orphaned).await;
+        ServeError::Orphaned
+    }
+
     async fn gave_up(&self, reason: ExitReason) -> ServeError {
         tracing::error!(%reason, "the root supervisor ended");
-        end_outside(&self.wiring).await;
+        end_outside(&self.wiring, self.heart.as_ref(), Failed::Yes).await;
         ServeError::GaveUp(format!("the root supervisor ended: {reason}"))
     }
 
@@ -444,13 +447,39 @@ fn tell_reload(outcome: &Result<ReloadOutcome, String>) {
     }
 }
 
+/// How long a stop may take, all in all.
+fn longest_stop(wiring: &Wiring) -> Duration {
+    let models = Duration::from_millis(wiring.longest_stop_ms.load(Ordering::Relaxed));
+    let drain = wiring.settings.borrow().service.drain_timeout;
+    let own = limits::STOP_SLACK + limits::TREE_STOP + limits::SOCKETS_CLOSE + limits::LAUNCHER_END;
+    models + drain + own
+}
+
+/// Whether a service ends because it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Failed {
+    Yes,
+    No,
+    /// It did not, but has nobody who would take its place.
+    Orphaned,
+}
+
 /// What lies outside the tree, ended last: sockets of a gateway that failed, probes, processes that are still there,
 /// private files.
-async fn end_outside(wiring: &Wiring) {
+///
+/// Where a heart lives, processes are left to the next core if this one `failed`.
+async fn end_outside(wiring: &Wiring, heart: Option<&HeartSide>, failed: Failed) {
     if tokio::time::timeout(limits::SOCKETS_CLOSE, wiring.open_sockets.closed()).await.is_err() {
         tracing::error!("the sockets were not closed in time");
     }
     wiring.prober.end();
+    if failed == Failed::Orphaned {
+        return;
+    }
+    if failed == Failed::Yes && heart.is_some_and(|heart| !heart.link.is_lost()) {
+        wiring.launcher.let_go(limits::LAUNCHER_END);
+        return;
+    }
     let left = wiring.launcher.end(limits::LAUNCHER_END);
     if left > 0 {
         tracing::error!(left, "processes could not be ended");
@@ -462,32 +491,4 @@ async fn end_outside(wiring: &Wiring) {
     {
         tracing::debug!(folder = %runtime_dir.display(), %error, "runtime folder kept");
     }
-}
-
-/// How long a stop may take, all in all.
-fn longest_stop(wiring: &Wiring) -> Duration {
-    let models = Duration::from_millis(wiring.longest_stop_ms.load(Ordering::Relaxed));
-    let drain = wiring.settings.borrow().service.drain_timeout;
-    let own = limits::STOP_SLACK + limits::TREE_STOP + limits::SOCKETS_CLOSE + limits::LAUNCHER_END;
-    models + drain + own
-}
-
-/// Cgroups are entered by way of the exec shim: without one that is known, backends are started as they always were.
-fn cgroup(settings: &Settings, options: &ServeOptions) -> CgroupChoice {
-    let has_shim = options.is_symphony_program || settings.service.symphony_binary.is_some();
-    if has_shim { settings.service.cgroup.clone() } else { CgroupChoice::Off }
-}
-
-fn prepare_folders(settings: &Settings) -> Result<(), String> {
-    let service = &settings.service;
-    for folder in [&service.runtime_dir, &service.log_dir, &service.model_socket_dir] {
-        private_folder(folder)
-            .map_err(|error| format!("cannot make folder {}: {error}", folder.display()))?;
-    }
-    Ok(())
-}
-
-/// Makes a folder and those above it, with mode 0700 where they are made.
-fn private_folder(folder: &Path) -> std::io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }

@@ -390,6 +390,29 @@ pub const GUARD_DISMISSED: Duration = Duration::from_secs(5);
 /// Between two looks at whether it has, and of a guard at whether somebody took over.
 pub const GUARD_LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// A state file: the largest honest one holds 8 KiB of last output, which JSON may make six times as long, and the moments of
+/// [`WINDOW_RESTARTS`] restarts twice.
+pub const STATE_FILE_BYTES: u64 = 1024 * 1024;
+/// Names in a folder of state files that are looked at: three for each of [`MODELS`], and some.
+pub const STATE_FILES: usize = 32_768;
+/// Bytes of the environment of a process that are searched for marks: the system allows a program 6 MiB of words at most.
+pub const ENVIRONMENT_BYTES: u64 = 8 * 1024 * 1024;
+/// How soon state that could not be written is tried again: a disk that was full is soon full again, and a person needs longer.
+pub const STATE_RETRY: Duration = Duration::from_secs(1);
+/// How long the end of the service waits for its state files to be removed; a thousand take milliseconds.
+pub const STATE_END: Duration = Duration::from_secs(2);
+/// Numbers of events that are kept free for those that were not written down when the service was killed: as many as
+/// [`EVENT_RING`] holds, and state is written long before.
+pub const EVENTS_AHEAD: u64 = EVENT_RING as u64;
+/// How long a launcher waits for the lock of one that was killed: a child that was just being forked for it holds a copy until
+/// its program begins.
+pub const STATE_TAKEOVER: Duration = Duration::from_secs(1);
+/// How often it looks.
+pub const STATE_TAKEOVER_EVERY: Duration = Duration::from_millis(5);
+/// Notices of a launcher that nobody listens to yet: one for each of [`MODELS`] that is taken over.
+pub const NOTICES_KEPT: usize = MODELS;
+/// How long the heart may take to tell how a process ended: it does nothing that lasts, and no start of that model waits longer.
+pub const COLLECT: Duration = Duration::from_secs(2);
 /// News that a manager of services could not be told yet: a start, a reload and a stop have fewer together.
 pub const MANAGER_NEWS: usize = 8;
 /// Characters of the line that a manager of services shows; `systemctl status` cuts it at the width of the terminal.

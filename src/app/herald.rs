@@ -105,6 +105,11 @@ impl Herald {
         }))
     }
 
+    /// Whether a manager of services listens: one that starts the service anew when it fails.
+    pub(super) fn is_heard(&self) -> bool {
+        self.0.is_some()
+    }
+
     pub(super) fn tell(&self, word: Word) {
         if let Some(words) = &self.0
             && let Err(error) = words.try_send(word)

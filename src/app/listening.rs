@@ -5,7 +5,8 @@ use std::net::TcpListener;
 
 use super::{ServeError, ServeOptions};
 use crate::gateway::zmq::listeners::{Listeners, name_of};
-use crate::heart::link::{HeartLink, Held};
+use crate::heart::link::HeartLink;
+use crate::launcher::local::HeartAccess;
 use crate::settings::model::Settings;
 
 /// Opens them, where the program has the function that leads libzmq to them: others leave their endpoints to libzmq. The heart
@@ -16,12 +17,14 @@ use crate::settings::model::Settings;
 pub(super) fn open(
     settings: &Settings,
     options: &mut ServeOptions,
-    held: &mut Held,
-    heart: Option<&HeartLink>,
+    mut heart: Option<&mut HeartAccess>,
 ) -> Result<Listeners, ServeError> {
     let mut passed = std::mem::take(&mut options.passed);
-    let kept = held.extract_if(|name, _| name.starts_with(TCP));
-    passed.extend(kept.map(|(_, socket)| TcpListener::from(socket)));
+    if let Some(heart) = &mut heart {
+        let kept = heart.held.extract_if(|name, _| name.starts_with(TCP));
+        passed.extend(kept.map(|(_, socket)| TcpListener::from(socket)));
+    }
+    let heart = heart.map(|heart| &heart.link);
     let (listeners, left) = if options.is_symphony_program {
         let endpoints = &settings.endpoints;
         let endpoints = [endpoints.cli_management.as_str(), &endpoints.client_handshake];

@@ -76,7 +76,7 @@ const GATEWAY_FLAGS: SupervisorFlags = SupervisorFlags {
 pub async fn start(wiring: &Arc<Wiring>) -> Result<(Addr<Supervisor>, RunningChild), String> {
     let relay = NoticeRelay(wiring.clone()).start();
     wiring.prober.tell_crashes(relay.clone().recipient());
-    let observer = relay.recipient::<SupervisionNotice>();
+    let observer = relay.clone().recipient::<SupervisionNotice>();
     let spec = SupervisorSpec {
         name: "root".to_owned(),
         flags: ROOT,
@@ -91,7 +91,10 @@ pub async fn start(wiring: &Arc<Wiring>) -> Result<(Addr<Supervisor>, RunningChi
         observer: Some(observer),
         clock: wiring.clock,
     };
-    Supervisor::start(spec).await
+    let started = Supervisor::start(spec).await?;
+    // now there is an event log that takes them
+    wiring.launcher.tell_notices(relay.recipient());
+    Ok(started)
 }
 
 /// A part of the service that is replaced when it makes no progress.

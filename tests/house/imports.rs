@@ -10,15 +10,17 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("limits", &[]),
     ("clock", &[]),
     ("ids", &["limits"]),
+    // what outlives the service: read by whoever comes after it
+    ("state", &["clock", "ids", "limits"]),
     ("supervision", &["clock", "limits"]),
     // of the supervision layer it has the arithmetic alone
-    ("heart", &["clock", "ids", "limits", "supervision::backoff", "supervision::window"]),
+    ("heart", &["clock", "ids", "limits", "state", "supervision::backoff", "supervision::window"]),
     ("settings", &["ids", "limits"]),
     ("telemetry", &["clock", "limits", "settings"]),
     ("engine", &["limits", "protocols"]),
     ("probe", &["clock", "ids", "limits", "protocols"]),
     ("events", &["clock", "ids", "limits", "supervision"]),
-    ("launcher", &["clock", "heart", "ids", "limits", "settings", "supervision"]),
+    ("launcher", &["clock", "heart", "ids", "limits", "settings", "state", "supervision"]),
     (
         "registry",
         &[
@@ -44,6 +46,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             "probe",
             "registry",
             "settings",
+            // the digest of an order, which records keep
+            "state::envelope",
             "supervision",
         ],
     ),

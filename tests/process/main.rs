@@ -22,6 +22,7 @@ mod processes;
 mod service;
 
 mod actor_crashes;
+mod adoption;
 mod clock_jumps;
 mod crash_loops;
 mod crossings;

@@ -214,3 +214,39 @@ fn the_watchdog_of_a_heart_bites_a_heart_that_hangs_and_not_a_core() {
     service.signal(Signal::CONT);
     service.stop();
 }
+
+#[test]
+fn a_managed_service_that_loses_its_heart_leaves_its_models_to_the_next_start() {
+    let ear = Ear::new();
+    let managed = |command: &mut std::process::Command| {
+        through_heart(command, &[]);
+        command.env("NOTIFY_SOCKET", ear.path());
+    };
+    let mut service = Service::start_by(&[fake("a", &[])], managed);
+    let before = service.load("a");
+    let core = core_of(&service);
+    service.crash();
+    until("the end of the core", || (!processes::runs(core)).then_some(()));
+    assert!(processes::runs(before.pid()), "the model runs on");
+    // as the manager does it, after a rest
+    service.start_again_by(managed);
+    ear.hear_of("STATUS=1 model: 1 ready");
+    let after = service.row("a");
+    assert_eq!((after.pid(), after.generation()), (before.pid(), before.generation()));
+    service.stop();
+}
+
+#[test]
+fn models_of_a_managed_service_that_is_never_started_again_are_ended_by_the_guard() {
+    let ear = Ear::new();
+    let change = |configuration: &mut serde_json::Value| {
+        configuration["service"]["heart"] = json!({ "adoption_grace": "1s" });
+    };
+    let mut service = Service::start_all(&[fake("a", &[])], change, |command| {
+        through_heart(command, &[]);
+        command.env("NOTIFY_SOCKET", ear.path());
+    });
+    service.load("a");
+    service.crash();
+    until("the end of all its processes", || service.mark().processes().is_empty().then_some(()));
+}

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use serde_json::json;
 
-use crate::app::{self, ServeOptions, SettingsLoader};
+use crate::app::{self, ServeError, ServeOptions, SettingsLoader};
 use crate::cli::args::ServeArgs;
 use crate::cli::client::ClientError;
 use crate::cli::configuration::{self, Request};
@@ -79,7 +79,10 @@ fn serve(
         ..ServeOptions::default()
     };
     let served = app::serve(settings, options);
-    surroundings.end();
+    // whose models run on leaves the guard on its post until somebody takes over
+    if !matches!(served, Err(ServeError::Orphaned)) {
+        surroundings.end();
+    }
     Ok(served?)
 }
 

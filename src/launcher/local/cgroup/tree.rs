@@ -15,14 +15,12 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use super::super::procfs;
-use super::cell::{Folder, PROCESSES};
+use super::cell::{Folder, PROCESSES, RUN_MARK};
 use super::delegation::Facts;
 use super::mounts::{Hierarchy, Version};
 use crate::heart::procfs as parentage;
 use crate::limits;
 
-/// What the folders of launchers begin with. Nothing else is ever removed.
-const MARK: &str = "symphony-run-";
 /// Where the service itself stands in version 2. Units for systemd name it, too (`DelegateSubgroup=`).
 const SERVICE: &str = "symphony-service";
 
@@ -156,7 +154,7 @@ impl Tree {
 /// pid namespace.
 pub(super) fn run_name(maker: Maker, number: usize) -> String {
     let Maker { namespace, pid, start_ticks } = maker;
-    format!("{MARK}{namespace}-{pid}-{start_ticks}-{number}")
+    format!("{RUN_MARK}{namespace}-{pid}-{start_ticks}-{number}")
 }
 
 /// The process of a launcher.
@@ -183,7 +181,7 @@ impl Maker {
 
     /// Who made a folder of this name.
     fn of(name: &str) -> Option<Self> {
-        let mut parts = name.strip_prefix(MARK)?.split('-');
+        let mut parts = name.strip_prefix(RUN_MARK)?.split('-');
         let namespace = parts.next()?.parse().ok()?;
         let maker = Self {
             namespace,
