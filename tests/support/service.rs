@@ -170,8 +170,13 @@ impl Service {
 
     // ---- its death and its return ------------------------------------------------------------------------------
 
-    /// Kills the service alone, as the kernel does when memory is short. Its backends are left.
+    /// Kills the service, as the kernel does when memory is short, and its guard before that: its backends are left.
     pub fn crash(&mut self) {
+        let is_guard = |pid: &u32| processes::words_of(*pid).iter().any(|word| word == "guard");
+        for guard in processes::children_of(self.pid()).into_iter().filter(is_guard) {
+            processes::signal(guard, Signal::KILL);
+            until("the end of the guard", || (!processes::runs(guard)).then_some(()));
+        }
         self.child.kill().expect("killed");
         self.child.wait().expect("waited");
     }
