@@ -2,14 +2,12 @@
 //!
 //! [`serve`] is the whole program in one call. [`Service`] is the same inside an actix system that is there already.
 
+mod ground;
 mod heart;
-mod outside;
 mod reloads;
 mod wishes;
 
 use std::fs;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -17,6 +15,7 @@ use std::time::Duration;
 use actix::Addr;
 use tokio::sync::{mpsc, watch};
 
+use self::ground::Ground;
 use self::heart::HeartSide;
 use self::reloads::Reloads;
 use self::wishes::StopOnce;
@@ -29,19 +28,16 @@ use crate::gateway::heart_view::HeartFacts;
 use crate::heart::link::Connection;
 use crate::heart::protocol::FromCore;
 use crate::instance::desk::{Autostart, ModelDesk, UseModels};
-use crate::instance::known::{autostarted, known_instances};
 use crate::instance::preflight;
 use crate::launcher::Launcher;
-use crate::launcher::local::{LocalLauncher, LocalOptions, StateOptions, cgroup_obstacle};
+use crate::launcher::local::cgroup_obstacle;
 use crate::limits;
 use crate::probe::Prober;
-use crate::probe::local::LocalProber;
 use crate::registry::{Registry, UseCatalogue};
 use crate::root::wiring::{Place, Wiring};
 use crate::root::{self, panics, picture, relay, shutdown};
 use crate::settings::diff::{ReloadOutcome, diff};
 use crate::settings::model::{ServiceSettings, Settings};
-use crate::settings::policy::CgroupChoice;
 use crate::supervision::supervisor::wait_for_exit;
 use crate::supervision::tree::TreeNode;
 use crate::supervision::watchdog::Watchdog;
@@ -82,7 +78,7 @@ pub enum ServeError {
 /// Runs the service until it is asked to stop (`stop-service`, SIGINT, SIGTERM); blocks.
 ///
 /// # Errors
-/// [`ServeError`]; the processes of all backends are gone then, too.
+/// [`ServeError`]; the processes of all backends are gone then, too, unless a heart lives that starts the service again.
 pub fn serve(settings: Settings, options: ServeOptions) -> Result<(), ServeError> {
     // made here, since actix panics where it cannot be made
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -108,20 +104,6 @@ pub fn start_warnings(settings: &Settings) -> Vec<String> {
     preflight::warnings(settings).into_iter().chain(cgroup).collect()
 }
 
-/// What the tree stands on.
-struct Ground {
-    launcher: Arc<dyn Launcher>,
-    prober: Arc<dyn Prober>,
-    clock: Clock,
-    /// The last number of an event.
-    last_event: Arc<AtomicU64>,
-    autostart: Autostart,
-    /// Whether a watchdog looks at the thread, which makes sense in real time alone.
-    watched: bool,
-    heart: Option<HeartSide>,
-    heart_facts: HeartFacts,
-}
-
 /// A running service inside an actix system.
 pub struct Service {
     wiring: Arc<Wiring>,
@@ -140,42 +122,7 @@ impl Service {
     /// # Errors
     /// [`ServeError::Startup`]; nothing is left running then.
     pub async fn start(settings: Settings, mut options: ServeOptions) -> Result<Self, ServeError> {
-        let startup = |error: std::io::Error| ServeError::Startup(error.to_string());
-        let heart = options.heart.take().map(HeartSide::begin).transpose();
-        let heart = heart.map_err(|error| ServeError::Startup(error.to_string()))?;
-        let (heart, held, heart_facts) = match heart {
-            Some((heart, held, facts)) => (Some(heart), held, facts),
-            None => Default::default(),
-        };
-        prepare_folders(&settings).map_err(ServeError::Startup)?;
-        let last_event = Arc::<AtomicU64>::default();
-        let state = StateOptions {
-            runtime_dir: settings.service.runtime_dir.clone(),
-            known: known_instances(&settings),
-            awaited: autostarted(&settings),
-            last_event: last_event.clone(),
-            heart: heart.as_ref().map(|heart| heart.for_launcher(held)),
-        };
-        let launcher = LocalLauncher::start(LocalOptions {
-            cgroup: cgroup(&settings, &options),
-            state: Some(state),
-            ..LocalOptions::default()
-        });
-        let launcher = launcher.map_err(startup)?;
-        let prober = LocalProber::start().map_err(startup)?;
-        let (clock, continuation) = (Clock::since_boot(), launcher.continuation().cloned());
-        let ground = Ground {
-            launcher: Arc::new(launcher),
-            prober: Arc::new(prober),
-            clock: continuation
-                .as_ref()
-                .map_or(clock, |before| clock.running_since(before.since.at)),
-            last_event,
-            autostart: Autostart { only: continuation.map(|before| before.awaited) },
-            watched: true,
-            heart,
-            heart_facts,
-        };
+        let ground = Ground::lay(&settings, &mut options)?;
         Self::assemble(settings, options, ground).await
     }
 
@@ -207,16 +154,8 @@ impl Service {
         options: ServeOptions,
         ground: Ground,
     ) -> Result<Self, ServeError> {
-        let Ground {
-            launcher,
-            prober,
-            clock,
-            last_event,
-            autostart,
-            watched,
-            mut heart,
-            heart_facts,
-        } = ground;
+        let Ground { launcher, prober, clock, last_event, autostart, watched, .. } = ground;
+        let (mut heart, heart_facts) = (ground.heart, ground.heart_facts);
         let (control, wishes) = ControlHandle::channel();
         let settings = Arc::new(settings);
         let wiring = Arc::new(Wiring {
@@ -242,7 +181,7 @@ impl Service {
         let (root, exit) = match root::start(&wiring).await {
             Ok(started) => started,
             Err(error) => {
-                outside::give_back(&wiring).await;
+                end_outside(&wiring, heart.as_ref(), Failed::Yes).await;
                 return Err(ServeError::Startup(error));
             }
         };
@@ -373,13 +312,13 @@ impl Service {
         shutdown::stop_instances(&self.wiring, hurry).await;
         shutdown::stop_tree(&self.root);
         let _ = tokio::time::timeout(limits::TREE_STOP, exit).await;
-        outside::end(&self.wiring).await;
+        end_outside(&self.wiring, self.heart.as_ref(), Failed::No).await;
         Ok(())
     }
 
     async fn gave_up(&self, reason: ExitReason) -> ServeError {
         tracing::error!(%reason, "the root supervisor ended");
-        outside::give_back(&self.wiring).await;
+        end_outside(&self.wiring, self.heart.as_ref(), Failed::Yes).await;
         ServeError::GaveUp(format!("the root supervisor ended: {reason}"))
     }
 
@@ -455,22 +394,35 @@ fn tell_reload(outcome: &Result<ReloadOutcome, String>) {
     }
 }
 
-/// Cgroups are entered by way of the exec shim: without one that is known, backends are started as they always were.
-fn cgroup(settings: &Settings, options: &ServeOptions) -> CgroupChoice {
-    let has_shim = options.is_symphony_program || settings.service.symphony_binary.is_some();
-    if has_shim { settings.service.cgroup.clone() } else { CgroupChoice::Off }
+/// Whether a service ends because it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Failed {
+    Yes,
+    No,
 }
 
-fn prepare_folders(settings: &Settings) -> Result<(), String> {
-    let service = &settings.service;
-    for folder in [&service.runtime_dir, &service.log_dir, &service.model_socket_dir] {
-        private_folder(folder)
-            .map_err(|error| format!("cannot make folder {}: {error}", folder.display()))?;
+/// What lies outside the tree, ended last: sockets of a gateway that failed, probes, processes that are still there,
+/// private files.
+///
+/// Where a heart lives, processes are left to the next core if this one `failed`.
+async fn end_outside(wiring: &Wiring, heart: Option<&HeartSide>, failed: Failed) {
+    if tokio::time::timeout(limits::SOCKETS_CLOSE, wiring.open_sockets.closed()).await.is_err() {
+        tracing::error!("the sockets were not closed in time");
     }
-    Ok(())
-}
-
-/// Makes a folder and those above it, with mode 0700 where they are made.
-fn private_folder(folder: &Path) -> std::io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+    wiring.prober.end();
+    if failed == Failed::Yes && heart.is_some_and(|heart| !heart.link.is_lost()) {
+        wiring.launcher.let_go(limits::LAUNCHER_END);
+        return;
+    }
+    let left = wiring.launcher.end(limits::LAUNCHER_END);
+    if left > 0 {
+        tracing::error!(left, "processes could not be ended");
+    }
+    let runtime_dir = wiring.settings.borrow().service.runtime_dir.clone();
+    // only when it is empty: what is in it was removed by its owners, and what is not ours stays
+    if let Err(error) = fs::remove_dir(&runtime_dir)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::debug!(folder = %runtime_dir.display(), %error, "runtime folder kept");
+    }
 }

@@ -8,9 +8,9 @@ use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::gateway::heart_view::{HeartFacts, HeartView};
-use crate::heart::link::{Connection, HeartLink, Held, LinkError};
+use crate::heart::link::{Connection, HeartLink, LinkError};
 use crate::heart::protocol::FromCore;
-use crate::launcher::local;
+use crate::launcher::local::HeartAccess;
 use crate::limits;
 use crate::supervision::Supervisor;
 use crate::supervision::supervisor::CountChildren;
@@ -20,7 +20,6 @@ use crate::supervision::supervisor::CountChildren;
 pub(super) struct HeartSide {
     /// The way to it.
     pub link: HeartLink,
-    pid: u32,
     /// What the heart wants on record: kinds of events, with their causes.
     pub notices: Vec<(&'static str, String)>,
     view: watch::Sender<Option<HeartView>>,
@@ -29,11 +28,11 @@ pub(super) struct HeartSide {
 }
 
 impl HeartSide {
-    /// Begins to talk; answers what was held, too, and where `status` finds how the heart stands.
+    /// Begins to talk; answers what the launcher needs of it, too, and where `status` finds how the heart stands.
     ///
     /// # Errors
     /// When no thread or descriptor is left.
-    pub fn begin(mut connection: Connection) -> Result<(Self, Held, HeartFacts), LinkError> {
+    pub fn begin(mut connection: Connection) -> Result<(Self, HeartAccess, HeartFacts), LinkError> {
         let welcome = std::mem::take(&mut connection.welcome);
         let held = std::mem::take(&mut connection.held);
         let (view, facts) = HeartFacts::channel(Some(HeartView {
@@ -56,12 +55,8 @@ impl HeartSide {
         let replaced = welcome.replaces.map(|cause| ("core_replaced", cause));
         let failed = welcome.notice.map(|notice| ("upgrade_failed", notice));
         let notices = replaced.into_iter().chain(failed).collect();
-        Ok((Self { link, pid: welcome.heart_pid, notices, view, lost, beats: None }, held, facts))
-    }
-
-    /// What the launcher needs of it.
-    pub fn for_launcher(&self, held: Held) -> local::HeartSide {
-        local::HeartSide { link: self.link.clone(), pid: self.pid, held }
+        let access = HeartAccess { link: link.clone(), pid: welcome.heart_pid, held };
+        Ok((Self { link, notices, view, lost, beats: None }, access, facts))
     }
 
     /// Beats for as long as this tree makes progress.

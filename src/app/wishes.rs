@@ -1,4 +1,4 @@
-//! What the program around the service, or the system by a signal, wants of the service as a whole.
+//! What somebody outside wants of the whole service, and where that comes from.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 

@@ -14,6 +14,7 @@ pub mod health;
 pub mod known;
 pub mod machine;
 pub mod messages;
+pub mod order_digest;
 pub mod preflight;
 pub mod restart;
 pub mod services;

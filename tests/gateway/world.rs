@@ -311,6 +311,7 @@ pub fn view(name: &str, state: State) -> Arc<InstanceView> {
         reason: None,
         progress: None,
         group: None,
+        outdated: false,
     })
 }
 

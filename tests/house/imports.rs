@@ -46,6 +46,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             "probe",
             "registry",
             "settings",
+            // the digest of an order, which records keep
+            "state::envelope",
             "supervision",
         ],
     ),

@@ -350,6 +350,56 @@ fn readiness_said_to_an_earlier_service_is_not_needed_again_and_what_was_lost_is
 }
 
 #[test]
+fn what_was_started_by_another_configuration_is_called_outdated_and_runs_on() {
+    let outdated = |row: &Row| row.0["outdated"] == true;
+    let change = |configuration: &mut Value| {
+        configuration["supported_models"][0]["env"] = json!({ "VERSION": "2" });
+        // taken over by what runs
+        configuration["supported_models"][1]["health"] = json!({ "every": "1s" });
+    };
+    // over a crash
+    let mut service = Service::start(&[fake("m", &[]), fake("same", &[])]);
+    let (row, same) = (service.load("m"), service.load("same"));
+    for row in [&row, &same] {
+        written_down(&service, "a ready model", is_ready(row));
+    }
+    service.crash();
+    service.configure(change);
+    service.start_again();
+    let after = service.wait_for("m", "called outdated", outdated);
+    is_the_same(&row, &after);
+    is_the_same(&same, &service.wait_for_state("same", "ready"));
+    assert!(!outdated(&service.row("same")));
+    assert_eq!(happened(&service, "outdated").len(), 1);
+    // again: it is told to each service once, and still known
+    written_down(&service, "a ready model", is_ready(&row));
+    service.crash();
+    service.start_again();
+    service.wait_for("m", "called outdated", outdated);
+    // an own end is answered by the present configuration
+    service.ask("restart-model", json!({ "model_name": "m", "wait": true }));
+    let fresh = service.wait_for_state("m", "ready");
+    assert!(!outdated(&fresh) && fresh.generation() == row.generation() + 1, "{fresh:?}");
+    service.stop();
+
+    // over a reload
+    let service = Service::start(&[fake("m", &[]), fake("same", &[])]);
+    let row = service.load("m");
+    service.load("same");
+    service.configure(change);
+    let told = service.ask("reload", json!({}));
+    assert_eq!(told["changed"][0]["restart_needed"], true, "{told}");
+    is_the_same(&row, &service.wait_for("m", "called outdated", outdated));
+    assert!(!outdated(&service.row("same")));
+    service.configure(|configuration| {
+        configuration["supported_models"][0].as_object_mut().expect("a table").remove("env");
+    });
+    service.ask("reload", json!({}));
+    service.wait_for("m", "up to date again", |row| !outdated(row));
+    service.stop();
+}
+
+#[test]
 fn a_second_service_in_the_same_folder_is_refused_and_harms_nothing() {
     let service = Service::start(&[fake("m", &[])]);
     let row = service.load("m");

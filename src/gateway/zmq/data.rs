@@ -39,6 +39,9 @@ struct ModelData<'a> {
     progress: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     group: Option<&'a str>,
+    /// Told where it is so.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    outdated: bool,
 }
 
 impl<'a> ModelData<'a> {
@@ -62,6 +65,7 @@ impl<'a> ModelData<'a> {
             reason: view.reason.as_deref(),
             progress: view.progress.as_deref(),
             group: view.group.as_deref(),
+            outdated: view.outdated,
         }
     }
 
@@ -85,6 +89,7 @@ impl<'a> ModelData<'a> {
             reason: None,
             progress: None,
             group: model.group.as_ref().map(|group| group.name.as_str()),
+            outdated: false,
         }
     }
 }

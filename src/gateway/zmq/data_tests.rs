@@ -50,6 +50,7 @@ fn instance(model: &str, state: State) -> Arc<InstanceView> {
         reason: None,
         progress: Some("40 %".into()),
         group: None,
+        outdated: false,
     })
 }
 

@@ -65,6 +65,7 @@ impl InstanceActor {
             self.last_exit.clone_from(&record.last_exit);
             self.protocols.clone_from(&record.protocols);
             self.ready_end = attached.ready;
+            self.order.clone_from(&record.order);
             self.turns.resume(&record.turn);
             let generation = record.generation;
             let lives = attached.live.as_ref().filter(|(key, _)| key.generation == generation);
@@ -93,6 +94,7 @@ impl InstanceActor {
         for report in attached.missed {
             self.on_report(report, ctx);
         }
+        self.compare_order();
         self.settle(ctx);
     }
 }

@@ -102,7 +102,7 @@ pub struct StateOptions {
     /// The last number of an event, which is set beyond all that were used.
     pub last_event: Arc<AtomicU64>,
     /// The process that started this one and inherits its processes.
-    pub heart: Option<HeartSide>,
+    pub heart: Option<HeartAccess>,
 }
 
 /// An instance that may be on record, or have a process that is not.
@@ -122,7 +122,7 @@ pub struct KnownInstance {
 
 /// A heart, as a launcher needs it.
 #[derive(Debug)]
-pub struct HeartSide {
+pub struct HeartAccess {
     /// The way to it.
     pub link: HeartLink,
     /// Its process: the parent of what an earlier core started.
