@@ -219,6 +219,7 @@ impl Service {
         let children = processes::children_of(self.pid());
         for guard in children.into_iter().filter(|pid| processes::is_guard(*pid)) {
             processes::signal(guard, Signal::KILL);
+            until("the end of the guard", || (!processes::runs(guard)).then_some(()));
         }
         self.child.kill().expect("killed");
         self.child.wait().expect("waited");
