@@ -128,6 +128,24 @@ impl Service {
         .answers()
     }
 
+    /// The same with both changed.
+    pub fn start_all(
+        models: &[Model],
+        change: impl FnOnce(&mut Value),
+        command: impl FnOnce(&mut Command),
+    ) -> Self {
+        Self::launch_with(models, change, command).answers()
+    }
+
+    /// The same, and waits for nothing.
+    pub fn launch_all(
+        models: &[Model],
+        change: impl FnOnce(&mut Value),
+        command: impl FnOnce(&mut Command),
+    ) -> Self {
+        Self::launch_with(models, change, command)
+    }
+
     fn answers(self) -> Self {
         let mut service = self;
         service.manager.send("version", &json!({}));
@@ -213,8 +231,7 @@ impl Service {
 
     // ---- its death and its return ------------------------------------------------------------------------------
 
-    /// Kills the service alone, as the kernel does when memory is short. Its guard is gone already, so that its backends are
-    /// left.
+    /// Kills the service, as the kernel does when memory is short, and its guard before that: its backends are left.
     pub fn crash(&mut self) {
         let children = processes::children_of(self.pid());
         for guard in children.into_iter().filter(|pid| processes::is_guard(*pid)) {
