@@ -4,10 +4,13 @@
 
 mod ground;
 mod heart;
+mod herald;
+mod listening;
+mod outside;
 mod reloads;
 mod wishes;
 
-use std::fs;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -17,7 +20,8 @@ use tokio::sync::{mpsc, watch};
 
 use self::ground::Ground;
 use self::heart::HeartSide;
-use self::reloads::Reloads;
+use self::herald::{Herald, Voice, Word};
+use self::reloads::{Asker, Reloads};
 use self::wishes::StopOnce;
 pub use self::wishes::{Signals, Wish, Wishes};
 use crate::clock::Clock;
@@ -25,7 +29,9 @@ use crate::events::EventLog;
 use crate::events::messages::Record;
 use crate::gateway::doors::{Control, ControlHandle};
 use crate::gateway::heart_view::HeartFacts;
+use crate::gateway::zmq::listeners::Listeners;
 use crate::heart::link::Connection;
+use crate::heart::notify::Notifier;
 use crate::heart::protocol::FromCore;
 use crate::instance::desk::{Autostart, ModelDesk, UseModels};
 use crate::instance::preflight;
@@ -62,6 +68,11 @@ pub struct ServeOptions {
     pub is_symphony_program: bool,
     /// The heart that started this process.
     pub heart: Option<Connection>,
+    /// Told how the service stands; `None`: nobody waits for it.
+    pub notifier: Option<Notifier>,
+    /// Sockets that were opened for the service before its start. Those that listen on one of its TCP endpoints are used,
+    /// where the running program is `symphony`.
+    pub passed: Vec<TcpListener>,
 }
 
 /// Why the service ended with an error.
@@ -73,6 +84,9 @@ pub enum ServeError {
     /// The root supervisor used up its restarts. Exit code 3.
     #[error("gave up: {0}")]
     GaveUp(String),
+    /// Its heart is gone, and a manager of services will start it anew: its models run on until then. Exit code 1.
+    #[error("the heart of this service is gone")]
+    Orphaned,
 }
 
 /// Runs the service until it is asked to stop (`stop-service`, SIGINT, SIGTERM); blocks.
@@ -112,6 +126,8 @@ pub struct Service {
     wishes: mpsc::Receiver<Control>,
     reloads: Reloads,
     heart: Option<HeartSide>,
+    herald: Herald,
+    listeners: Listeners,
     /// Looks at the thread until the service is dropped.
     _watchdog: Option<Watchdog>,
 }
@@ -143,6 +159,7 @@ impl Service {
             last_event: Arc::default(),
             autostart: Autostart { only: None },
             watched: false,
+            listeners: Listeners::default(),
             heart: None,
             heart_facts: HeartFacts::default(),
         };
@@ -156,6 +173,7 @@ impl Service {
     ) -> Result<Self, ServeError> {
         let Ground { launcher, prober, clock, last_event, autostart, watched, .. } = ground;
         let (mut heart, heart_facts) = (ground.heart, ground.heart_facts);
+        let listeners = ground.listeners;
         let (control, wishes) = ControlHandle::channel();
         let settings = Arc::new(settings);
         let wiring = Arc::new(Wiring {
@@ -181,7 +199,7 @@ impl Service {
         let (root, exit) = match root::start(&wiring).await {
             Ok(started) => started,
             Err(error) => {
-                end_outside(&wiring, heart.as_ref(), Failed::Yes).await;
+                outside::give_back(&wiring).await;
                 return Err(ServeError::Startup(error));
             }
         };
@@ -191,8 +209,18 @@ impl Service {
             heart.beat_for(root.clone());
             notices = std::mem::take(&mut heart.notices);
         }
-        let service =
-            Self { wiring, root, exit: Some(exit), wishes, reloads, heart, _watchdog: watchdog };
+        let voice = Voice::of(options.notifier, heart.as_ref().map(|heart| &heart.link));
+        let service = Self {
+            herald: Herald::start(voice, wiring.clone()),
+            wiring,
+            root,
+            exit: Some(exit),
+            wishes,
+            reloads,
+            heart,
+            listeners,
+            _watchdog: watchdog,
+        };
         let goes_on = autostart.only.is_some();
         let cause = goes_on.then(|| "it goes on where one that ended unexpectedly was".to_owned());
         service.record("service_started", cause);
@@ -202,6 +230,7 @@ impl Service {
         if let Ok(desk) = service.wiring.desk.get() {
             desk.do_send(autostart);
         }
+        service.herald.tell(Word::Ready);
         if let Some(on_ready) = options.on_ready {
             on_ready();
         }
@@ -267,14 +296,20 @@ impl Service {
                 reason = &mut exit => return Err(self.gave_up(reason).await),
                 wish = signals.next() => match wish {
                     Wish::Stop => break,
-                    Wish::Reload => self.reloads.ask(None),
+                    Wish::Reload => self.reload(None),
                 },
                 () = heart::lost(&mut self.heart) => {
+                    if self.herald.is_heard() {
+                        return Err(self.orphaned(exit).await);
+                    }
                     self.record("heart_lost", Some("nothing will replace this service when it fails".into()));
                 }
                 (read, askers) = self.reloads.read() => {
                     let outcome = read.and_then(|fresh| self.apply(fresh));
                     tell_reload(&outcome);
+                    if !self.reloads.is_reading() {
+                        self.herald.tell(Word::Reloaded);
+                    }
                     for asker in askers {
                         // whoever asked may have left
                         let _ = asker.send(outcome.clone());
@@ -282,7 +317,7 @@ impl Service {
                 }
                 Some(wish) = self.wishes.recv() => match wish {
                     Control::Stop => break,
-                    Control::Reload(answer) => self.reloads.ask(Some(answer)),
+                    Control::Reload(answer) => self.reload(Some(answer)),
                     Control::Tree(answer) => {
                         let (root, wiring) = (self.root.clone(), self.wiring.clone());
                         actix_rt::spawn(async move {
@@ -299,6 +334,7 @@ impl Service {
         self.tell_heart(FromCore::Stopping);
         // a reload that is being read is given up, and who asked for one is told
         drop(self.reloads);
+        self.herald.tell(Word::Stopping(longest_stop(&self.wiring)));
         let wishes = &mut self.wishes;
         let hurry = async {
             loop {
@@ -312,13 +348,30 @@ impl Service {
         shutdown::stop_instances(&self.wiring, hurry).await;
         shutdown::stop_tree(&self.root);
         let _ = tokio::time::timeout(limits::TREE_STOP, exit).await;
-        end_outside(&self.wiring, self.heart.as_ref(), Failed::No).await;
+        // the gateway has closed its own: from now on clients are refused
+        listening::close(self.listeners, self.heart.as_ref().map(|heart| &heart.link));
+        outside::end(&self.wiring).await;
         Ok(())
+    }
+
+    fn reload(&mut self, asker: Option<Asker>) {
+        self.herald.tell(Word::Reloading);
+        self.reloads.ask(asker);
+    }
+
+    /// Lets go of everything: whoever manages services starts this one anew, and finds a heart's place free.
+    async fn orphaned(&self, exit: impl Future<Output = ExitReason>) -> ServeError {
+        tracing::error!("letting go of the models for the next start of this service");
+        self.wiring.launcher.let_go(limits::LAUNCHER_END);
+        shutdown::stop_tree(&self.root);
+        let _ = tokio::time::timeout(limits::TREE_STOP, exit).await;
+        outside::close(&self.wiring).await;
+        ServeError::Orphaned
     }
 
     async fn gave_up(&self, reason: ExitReason) -> ServeError {
         tracing::error!(%reason, "the root supervisor ended");
-        end_outside(&self.wiring, self.heart.as_ref(), Failed::Yes).await;
+        outside::give_back(&self.wiring).await;
         ServeError::GaveUp(format!("the root supervisor ended: {reason}"))
     }
 
@@ -394,35 +447,10 @@ fn tell_reload(outcome: &Result<ReloadOutcome, String>) {
     }
 }
 
-/// Whether a service ends because it failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Failed {
-    Yes,
-    No,
-}
-
-/// What lies outside the tree, ended last: sockets of a gateway that failed, probes, processes that are still there,
-/// private files.
-///
-/// Where a heart lives, processes are left to the next core if this one `failed`.
-async fn end_outside(wiring: &Wiring, heart: Option<&HeartSide>, failed: Failed) {
-    if tokio::time::timeout(limits::SOCKETS_CLOSE, wiring.open_sockets.closed()).await.is_err() {
-        tracing::error!("the sockets were not closed in time");
-    }
-    wiring.prober.end();
-    if failed == Failed::Yes && heart.is_some_and(|heart| !heart.link.is_lost()) {
-        wiring.launcher.let_go(limits::LAUNCHER_END);
-        return;
-    }
-    let left = wiring.launcher.end(limits::LAUNCHER_END);
-    if left > 0 {
-        tracing::error!(left, "processes could not be ended");
-    }
-    let runtime_dir = wiring.settings.borrow().service.runtime_dir.clone();
-    // only when it is empty: what is in it was removed by its owners, and what is not ours stays
-    if let Err(error) = fs::remove_dir(&runtime_dir)
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        tracing::debug!(folder = %runtime_dir.display(), %error, "runtime folder kept");
-    }
+/// How long a stop may take, all in all.
+fn longest_stop(wiring: &Wiring) -> Duration {
+    let models = Duration::from_millis(wiring.longest_stop_ms.load(Ordering::Relaxed));
+    let drain = wiring.settings.borrow().service.drain_timeout;
+    let own = limits::STOP_SLACK + limits::TREE_STOP + limits::SOCKETS_CLOSE + limits::LAUNCHER_END;
+    models + drain + own
 }

@@ -64,6 +64,11 @@ impl Reloads {
         self.reading = Some(Reading { read, askers });
     }
 
+    /// Whether one is under way.
+    pub(super) fn is_reading(&self) -> bool {
+        self.reading.is_some()
+    }
+
     /// The configuration that was read, with those who wait for what becomes of it; pending while none is being read.
     /// May be given up at any await.
     pub(super) async fn read(&mut self) -> (Result<Settings, String>, Vec<Asker>) {

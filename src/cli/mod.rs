@@ -12,6 +12,7 @@ pub mod early_stop;
 pub mod error;
 pub mod exec_shim;
 pub mod follow;
+pub mod given;
 pub mod heart;
 pub mod helper;
 pub mod interruption;
@@ -33,9 +34,12 @@ use args::Invocation;
 use output::Output;
 use session::Session;
 
-/// Parses the arguments of this process, carries out the command, answers the exit code.
+/// Parses the arguments of this process, carries out the command, answers the exit code. Heart and guard come before: the
+/// parser alone takes more memory than either of them.
 pub fn main() -> ExitCode {
-    heart::run_if_one().unwrap_or_else(|| run(std::env::args_os()))
+    // started by way of /proc/self/exe it would be shown as "exe"; without a name it runs as well
+    let _ = rustix::thread::set_name(c"symphony");
+    crate::heart::main().unwrap_or_else(|| run(std::env::args_os()))
 }
 
 fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {

@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::channel::{Channel, Packet};
@@ -18,6 +20,27 @@ use crate::limits;
 
 /// The program that runs, wherever its file is by now.
 pub const OWN_PROGRAM: &str = "/proc/self/exe";
+
+/// The program that the first core is, held so that it is found also when another file has its name by now.
+#[derive(Debug)]
+pub struct ServiceFile {
+    path: PathBuf,
+    /// What the path leads through.
+    _held: Option<OwnedFd>,
+}
+
+impl ServiceFile {
+    /// The program that runs here, where none is named.
+    ///
+    /// # Errors
+    /// When the named one is not there.
+    pub fn find(named: Option<&Path>) -> io::Result<Self> {
+        let Some(named) = named else { return Ok(Self { path: OWN_PROGRAM.into(), _held: None }) };
+        let held = rustix::fs::open(named, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        let path = format!("/proc/self/fd/{}", held.as_raw_fd()).into();
+        Ok(Self { path, _held: Some(held) })
+    }
+}
 
 /// A packet that waits, with the name of the held descriptor that goes along.
 type Waiting = (FromHeart, Option<String>);
@@ -43,9 +66,13 @@ impl CoreProcess {
     ///
     /// # Errors
     /// When the program cannot be started; nothing runs then.
-    pub fn start(program: &Program, arguments: &[std::ffi::OsString]) -> io::Result<Self> {
+    pub fn start(
+        program: &Program,
+        service: &ServiceFile,
+        arguments: &[std::ffi::OsString],
+    ) -> io::Result<Self> {
         let (own, its) = Channel::pair()?;
-        let path = program.path().unwrap_or(OWN_PROGRAM.as_ref());
+        let path = program.path().unwrap_or(&service.path);
         let mut command = Command::new(path);
         command.arg0("symphony").args(arguments).process_group(0);
         let child = command.stdin(Stdio::from(its.into_socket())).spawn()?;

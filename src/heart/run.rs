@@ -1,51 +1,77 @@
 //! The heart's loop: one thread that waits for signals, for its core and for time, and does what the [core](super::core) decides.
 
 use std::collections::VecDeque;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Signal, set_child_subreaper, setsid};
+use rustix::process::{Pid, Signal, set_child_subreaper, setsid};
 
 use super::children::{Children, Collected, any_ended};
 use super::core::{Core, Effect, Event, Program};
 use super::ending::{Ending, Round};
 use super::guarding::Guard;
+use super::leavings::Leavings;
 use super::log::{Level, Log};
+use super::manager::{Manager, Passed, take_sockets};
+use super::notify::News;
 use super::options::HeartOptions;
 use super::pid_file::{PidFile, PidFileError, Role};
-use super::process::CoreProcess;
+use super::process::{CoreProcess, ServiceFile};
 use super::protocol::{FromCore, FromHeart, Welcome};
 use super::signals::Signals;
 use super::store::{self, Store};
 use crate::clock::{Clock, Moment};
 use crate::limits;
 
-/// Exit code of a heart that found another service in its runtime folder.
+/// Exit code of a detached heart that found another service in its runtime folder.
 pub const IN_USE: u8 = 4;
 
+/// Of heart and core in the same release.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// By which its lines are known.
+const NAME: &str = "symphony-heart";
+
 /// Runs a heart until its service ends.
-pub fn run(options: HeartOptions) -> ExitCode {
-    let log = Log::new("symphony-heart", options.log.clone());
+pub fn run(mut options: HeartOptions) -> ExitCode {
+    let log = Log::new(NAME, options.log.clone());
+    if let Some(service) = options.service.take_if(|service| service.version != VERSION) {
+        // this file was left from another release; the heart in the service's own file knows what it is told
+        let mut own = Command::new(service.path);
+        let error = own.arg0("symphony").args(options.arguments()).exec();
+        log.write(Level::Error, &format!("cannot start: {error}"));
+        return ExitCode::FAILURE;
+    }
+    let passed = take_sockets();
     if options.detach
         && let Err(errno) = setsid()
     {
         log.write(Level::Error, &format!("cannot leave the session of the terminal: {errno}"));
         return ExitCode::FAILURE;
     }
+    // from the first moment on a stop is an orderly one
+    let signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => {
+            log.write(Level::Error, &format!("cannot listen for signals: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
     let lock = match PidFile::take(&options.folder, Role::Service, limits::GUARD_PATIENCE) {
         Ok(lock) => lock,
         Err(error) => {
             log.write(Level::Error, &format!("cannot start: {error}"));
-            let in_use = matches!(error, PidFileError::Service { .. });
+            // whoever started a daemon waits for the other one, and reads nothing here
+            let in_use = options.detach && matches!(error, PidFileError::Service { .. });
             return ExitCode::from(if in_use { IN_USE } else { 1 });
         }
     };
-    let heart = Heart::new(options, log, lock);
-    match heart {
+    match Heart::new(options, lock, signals, passed) {
         Ok(heart) => ExitCode::from(heart.live()),
-        Err((log, error)) => {
+        Err(error) => {
             log.write(Level::Error, &format!("cannot start: {error}"));
             ExitCode::FAILURE
         }
@@ -54,6 +80,7 @@ pub fn run(options: HeartOptions) -> ExitCode {
 
 struct Heart {
     options: HeartOptions,
+    program: ServiceFile,
     log: Log,
     lock: PidFile,
     clock: Clock,
@@ -63,32 +90,40 @@ struct Heart {
     children: Children,
     store: Store,
     guard: Guard,
+    manager: Manager,
     ending: Option<Ending>,
+    /// Processes that the kernel holds are left.
+    leaves_some: bool,
     orders: VecDeque<Effect>,
     exit: Option<u8>,
 }
 
 impl Heart {
-    fn new(options: HeartOptions, log: Log, lock: PidFile) -> Result<Self, (Log, std::io::Error)> {
+    fn new(
+        options: HeartOptions,
+        lock: PidFile,
+        signals: Signals,
+        passed: Passed,
+    ) -> io::Result<Self> {
+        let log = Log::new(NAME, options.log.clone());
         let clock = Clock::start();
-        let guard = Guard::new(&options.folder, options.adoption_grace, options.log.clone());
-        let prepared = guard.and_then(|guard| {
-            // before anything is started that could leave somebody behind
-            set_child_subreaper(rustix::process::Pid::from_raw(1))?;
-            let signals = Signals::listen()?;
-            let mut store = Store::default();
-            store.keep_own(store::LOCK, lock.as_fd().try_clone_to_owned()?);
-            store.keep_own(store::GUARD, guard.pipe()?);
-            Ok((signals, store, guard))
-        });
-        let (signals, store, guard) = match prepared {
-            Ok(prepared) => prepared,
-            Err(error) => return Err((log, error)),
-        };
+        let service = options.service.as_ref().map(|service| service.path.as_path());
+        let program = ServiceFile::find(service)?;
+        // before anything is started that could leave somebody behind
+        set_child_subreaper(Pid::from_raw(1))?;
+        let guard = Guard::new(&options.folder, options.adoption_grace, options.log.clone())?;
+        let mut store = Store::default();
+        store.keep_own(store::LOCK, lock.as_fd().try_clone_to_owned()?);
+        store.keep_own(store::GUARD, guard.pipe()?);
+        passed.store(&mut store, &log);
+        let rules = options.rules;
+        let patience = rules.start_timeout.max(rules.wedge_timeout) + limits::HEART_KILL_WAIT;
+        let manager = Manager::of_environment(patience, clock.now(), &log);
         let (core, orders) = Core::new(options.rules, options.stop_grace, clock.now());
         Ok(Self {
-            options,
             log,
+            options,
+            program,
             lock,
             clock,
             signals,
@@ -97,7 +132,9 @@ impl Heart {
             children: Children::default(),
             store,
             guard,
+            manager,
             ending: None,
+            leaves_some: false,
             orders: orders.into(),
             exit: None,
         })
@@ -110,6 +147,12 @@ impl Heart {
             self.carry_out();
             if let Some(code) = self.exit {
                 self.guard.dismiss();
+                // the next start knows by them what could not be ended
+                if !self.leaves_some
+                    && let Some(leavings) = Leavings::read(&self.options.folder)
+                {
+                    leavings.clear();
+                }
                 self.lock.remove();
                 // what is not ours keeps it
                 let _ = std::fs::remove_dir(&self.options.folder);
@@ -117,6 +160,9 @@ impl Heart {
             }
             self.wait();
             let seen = self.signals.take();
+            if seen.stops > 0 {
+                self.tell_end();
+            }
             for _ in 0..seen.stops {
                 self.on(Event::StopAsked);
             }
@@ -130,6 +176,10 @@ impl Heart {
             self.look_at_children();
             // last, when all is heard that was said before
             self.on(Event::Tick);
+            if self.ending.is_some() {
+                self.manager.is_well(self.clock.now());
+            }
+            self.manager.look(self.clock.now(), &self.log);
         }
     }
 
@@ -147,7 +197,7 @@ impl Heart {
         if self.ending.is_some() {
             limit = limits::HEART_END_EVERY;
         }
-        if let Some(deadline) = self.core.deadline() {
+        for deadline in self.core.deadline().into_iter().chain(self.manager.deadline()) {
             limit = limit.min(deadline.since(now));
         }
         let mut watched = Vec::with_capacity(6);
@@ -186,9 +236,19 @@ impl Heart {
     fn heard(&mut self, message: FromCore, along: Option<OwnedFd>) {
         match message {
             FromCore::Hello { .. } => self.welcome(),
-            FromCore::Beat => self.on(Event::Beat),
-            FromCore::Ready => self.on(Event::Ready),
-            FromCore::Stopping => self.on(Event::Stopping),
+            FromCore::Beat => {
+                self.manager.is_well(self.clock.now());
+                self.on(Event::Beat);
+            }
+            FromCore::Ready => {
+                self.on(Event::Ready);
+                let news = [News::MainPid(std::process::id()), News::Ready];
+                self.manager.tell(&news, &self.log);
+            }
+            FromCore::Stopping => {
+                self.on(Event::Stopping);
+                self.tell_end();
+            }
             FromCore::StopGrace { ms } => self.on(Event::StopGrace(Duration::from_millis(ms))),
             FromCore::Upgrade { binary, timeout_ms } => {
                 let timeout = Duration::from_millis(timeout_ms);
@@ -205,10 +265,10 @@ impl Heart {
                     self.answer(collected);
                 }
             }
-            FromCore::Reloading
-            | FromCore::Reloaded
-            | FromCore::Status { .. }
-            | FromCore::Unknown => {}
+            FromCore::Reloading => self.manager.tell(&[News::Reloading], &self.log),
+            FromCore::Reloaded => self.manager.tell(&[News::Ready], &self.log),
+            FromCore::Status { text } => self.manager.tell(&[News::Status(&text)], &self.log),
+            FromCore::Unknown => {}
         }
     }
 
@@ -222,7 +282,7 @@ impl Heart {
         }
         let welcome = Welcome {
             heart_pid: std::process::id(),
-            heart_version: env!("CARGO_PKG_VERSION").to_owned(),
+            heart_version: VERSION.to_owned(),
             incarnation: self.core.incarnation(),
             restarts: self.core.restarts(),
             last_cause: self.core.last_cause().map(str::to_owned),
@@ -236,6 +296,12 @@ impl Heart {
         if let Some(process) = &mut self.process {
             process.tell(FromHeart::Collected { pid, start_ticks, ended }, None, &self.store);
         }
+    }
+
+    /// The service is going down, as somebody wanted or because it cannot go on.
+    fn tell_end(&mut self) {
+        let limit = self.options.rules.end_timeout + self.core.stop_grace();
+        self.manager.tell_end(limit, &self.log);
     }
 
     fn look_at_core(&mut self) {
@@ -270,10 +336,11 @@ impl Heart {
         match ending.step(&spared, now) {
             Round::Going => return,
             Round::Over => {}
-            Round::Held(pids) => self.log.write(
-                Level::Error,
-                &format!("processes that the kernel holds are left behind: {pids:?}"),
-            ),
+            Round::Held(pids) => {
+                self.leaves_some = true;
+                let left = format!("processes that the kernel holds are left behind: {pids:?}");
+                self.log.write(Level::Error, &left);
+            }
         }
         self.ending = None;
         self.on(Event::AllGone);
@@ -313,6 +380,7 @@ impl Heart {
                 }
                 Effect::EndAll { grace } => {
                     let now = self.now();
+                    self.tell_end();
                     match &mut self.ending {
                         Some(ending) => ending.hurry(grace, now),
                         None => self.ending = Some(Ending::begin(grace, now)),
@@ -325,7 +393,12 @@ impl Heart {
     }
 
     fn start(&mut self, program: &Program) {
-        match CoreProcess::start(program, &self.options.core) {
+        self.manager.is_well(self.clock.now());
+        if let Some(cause) = self.core.last_cause().filter(|_| self.core.incarnation() > 1) {
+            let status = format!("the core is being replaced: {cause}");
+            self.manager.tell(&[News::Status(&status)], &self.log);
+        }
+        match CoreProcess::start(program, &self.program, &self.options.core) {
             Ok(process) => {
                 let pid = process.pid;
                 self.process = Some(process);

@@ -71,6 +71,12 @@ pub fn state_of(pid: u32) -> Option<char> {
     stat.rsplit_once(')')?.1.trim_start().chars().next()
 }
 
+/// Its parent; `None` when it is gone and reaped.
+pub fn parent_of(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
 /// Whether it runs: is there and is no zombie.
 pub fn runs(pid: u32) -> bool {
     state_of(pid).is_some_and(|state| !"ZX".contains(state))
@@ -87,6 +93,16 @@ pub fn children_of(pid: u32) -> Vec<u32> {
         })
         .collect();
     pids
+}
+
+/// The children of a service without a heart that are backends, with zombies: one other is its guard.
+pub fn backends_of(service: u32) -> Vec<u32> {
+    children_of(service).into_iter().filter(|pid| !is_guard(*pid)).collect()
+}
+
+/// Whether a process is the guard of a service, which is there as long as the service is.
+pub fn is_guard(pid: u32) -> bool {
+    words_of(pid).get(1).is_some_and(|word| word == "guard")
 }
 
 /// Its open descriptors.

@@ -59,6 +59,7 @@ impl Model {
 /// A running service. Dropping it kills it and everything that it started.
 pub struct Service {
     folder: tempfile::TempDir,
+    way: String,
     child: Child,
     status: Option<ExitStatus>,
     mark: Mark,
@@ -79,6 +80,70 @@ impl Service {
     /// The same with a changed command.
     pub fn start_by(models: &[Model], command: impl FnOnce(&mut Command)) -> Self {
         Self::launch_with(models, |_| {}, command).answers()
+    }
+
+    /// Starts it through its heart, with patience for tests: two seconds without a beat, and a guard that waits as long. The
+    /// process of the test is the heart then.
+    pub fn through_heart(models: &[Model]) -> Self {
+        Self::through_heart_with(models, |_| {})
+    }
+
+    /// The same in a process group of its own, as the command of a terminal is.
+    pub fn through_heart_in_group(models: &[Model]) -> Self {
+        use std::os::unix::process::CommandExt;
+        Self::launch_as(
+            "start-service",
+            models,
+            |_| {},
+            |command| {
+                command.process_group(0);
+            },
+        )
+        .answers()
+    }
+
+    /// Starts it through its heart and waits for nothing; `prepare` may put something into its folder before.
+    pub fn launch_through_heart(models: &[Model], prepare: impl FnOnce(&Path)) -> Self {
+        Self::launch_as(
+            "start-service",
+            models,
+            |_| {},
+            |command| {
+                let folder = command.get_current_dir().expect("a folder");
+                prepare(folder);
+            },
+        )
+    }
+
+    /// The same with a changed configuration.
+    pub fn through_heart_with(models: &[Model], change: impl FnOnce(&mut Value)) -> Self {
+        let change = |configuration: &mut Value| {
+            configuration["service"]["heart"] =
+                json!({ "wedge_timeout": "2s", "adoption_grace": "2s" });
+            change(configuration);
+        };
+        Self::launch_as("start-service", models, change, |command| {
+            command.arg("--allow-chaos");
+        })
+        .answers()
+    }
+
+    /// The same with both changed.
+    pub fn start_all(
+        models: &[Model],
+        change: impl FnOnce(&mut Value),
+        command: impl FnOnce(&mut Command),
+    ) -> Self {
+        Self::launch_with(models, change, command).answers()
+    }
+
+    /// The same, and waits for nothing.
+    pub fn launch_all(
+        models: &[Model],
+        change: impl FnOnce(&mut Value),
+        command: impl FnOnce(&mut Command),
+    ) -> Self {
+        Self::launch_with(models, change, command)
     }
 
     fn answers(self) -> Self {
@@ -106,6 +171,15 @@ impl Service {
         change: impl FnOnce(&mut Value),
         command: impl FnOnce(&mut Command),
     ) -> Self {
+        Self::launch_as("serve", models, change, command)
+    }
+
+    fn launch_as(
+        way: &str,
+        models: &[Model],
+        change: impl FnOnce(&mut Value),
+        command: impl FnOnce(&mut Command),
+    ) -> Self {
         let folder = tempfile::tempdir().expect("folder");
         fs::create_dir(folder.path().join("scratch")).expect("made");
         let mut configuration = configuration(folder.path(), models);
@@ -113,11 +187,11 @@ impl Service {
         let file = folder.path().join("config.json");
         fs::write(&file, configuration.to_string()).expect("written");
         let mark = Mark::new();
-        let mut started = serve(folder.path(), &mark);
+        let mut started = symphony(way, folder.path(), &mark);
         command(&mut started);
         let child = started.spawn().expect("started");
         let manager = Manager::connect(&endpoint(folder.path(), "cli"));
-        Self { folder, child, status: None, mark, manager }
+        Self { folder, way: way.to_owned(), child, status: None, mark, manager }
     }
 
     /// Its folder.
@@ -150,12 +224,17 @@ impl Service {
         kill_process(Pid::from_child(&self.child), signal).expect("signalled");
     }
 
+    /// Its own process and those of its models.
+    pub fn processes(&self) -> Vec<u32> {
+        self.mark.processes().into_iter().filter(|pid| !processes::is_guard(*pid)).collect()
+    }
+
     // ---- its death and its return ------------------------------------------------------------------------------
 
     /// Kills the service, as the kernel does when memory is short, and its guard before that: its backends are left.
     pub fn crash(&mut self) {
-        let is_guard = |pid: &u32| processes::words_of(*pid).iter().any(|word| word == "guard");
-        for guard in processes::children_of(self.pid()).into_iter().filter(is_guard) {
+        let children = processes::children_of(self.pid());
+        for guard in children.into_iter().filter(|pid| processes::is_guard(*pid)) {
             processes::signal(guard, Signal::KILL);
             until("the end of the guard", || (!processes::runs(guard)).then_some(()));
         }
@@ -171,9 +250,11 @@ impl Service {
     /// The same with a changed command.
     pub fn start_again_by(&mut self, command: impl FnOnce(&mut Command)) {
         let log = fs::OpenOptions::new().append(true).open(self.folder.path().join("service.log"));
-        let mut again = serve_into(self.folder.path(), &self.mark, log.expect("opened"));
+        let mut again =
+            symphony_into(&self.way, self.folder.path(), &self.mark, log.expect("opened"));
         command(&mut again);
         self.child = again.spawn().expect("started");
+        self.status = None;
         self.manager = Manager::connect(&self.endpoint("cli"));
         self.manager.send("version", &json!({}));
         until("an answer of the service", || {
@@ -303,6 +384,23 @@ impl Service {
         self.events(name).iter().map(|event| event.kind().to_owned()).collect()
     }
 
+    /// What `status` tells, also by a service that is just being replaced.
+    pub fn status(&self) -> Value {
+        self.manager.ask_until_answered("status", &json!({ "all": true }))
+    }
+
+    /// The process that serves, as it tells itself: with a heart it is not [`Service::pid`].
+    pub fn core_pid(&self) -> u32 {
+        u32::try_from(self.status()["pid"].as_u64().expect("a number")).expect("fits")
+    }
+
+    /// Waits for a service that replaced one; answers its status.
+    pub fn replaced(&self, restarts: u64) -> Value {
+        until("the service that replaces another", || {
+            Some(self.status()).filter(|status| status["heart"]["restarts"] == restarts)
+        })
+    }
+
     // ---- its end -----------------------------------------------------------------------------------------------
 
     /// Waits for its end; nothing may be left then.
@@ -357,12 +455,12 @@ impl Drop for Service {
     }
 }
 
-fn serve(folder: &Path, mark: &Mark) -> Command {
+fn symphony(way: &str, folder: &Path, mark: &Mark) -> Command {
     let log = fs::File::create(folder.join("service.log")).expect("made");
-    serve_into(folder, mark, log)
+    symphony_into(way, folder, mark, log)
 }
 
-fn serve_into(folder: &Path, mark: &Mark, log: fs::File) -> Command {
+fn symphony_into(way: &str, folder: &Path, mark: &Mark, log: fs::File) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_symphony"));
     command
         .env_clear()
@@ -370,18 +468,39 @@ fn serve_into(folder: &Path, mark: &Mark, log: fs::File) -> Command {
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env(Mark::VARIABLE, mark.text())
         .current_dir(folder)
-        .args(["serve", "--config", "config.json"])
+        .args([way, "--config", "config.json"])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log);
     command
 }
 
+/// Starts a second service on a changed configuration of another one; answers how it ended, and what it said.
+pub fn second_service_with(
+    first: &Service,
+    way: &str,
+    change: impl FnOnce(&mut Value),
+) -> (ExitStatus, String) {
+    let mark = Mark::new();
+    let folder = tempfile::tempdir().expect("folder");
+    let text = fs::read_to_string(first.folder().join("config.json")).expect("read");
+    let mut configuration = serde_json::from_str(&text).expect("JSON");
+    change(&mut configuration);
+    fs::write(folder.path().join("config.json"), configuration.to_string()).expect("written");
+    let mut child = symphony(way, folder.path(), &mark).spawn().expect("started");
+    let status = crate::backend::patiently(|| child.try_wait().expect("waited"));
+    let _ = child.kill();
+    let _ = child.wait();
+    mark.kill_all();
+    let log = fs::read_to_string(folder.path().join("service.log")).unwrap_or_default();
+    (status.expect("it ends"), log)
+}
+
 /// Starts a second service on the configuration of another one; answers how it ended.
 pub fn second_service(first: &Service) -> ExitStatus {
     let mark = Mark::new();
     let log = tempfile::tempfile().expect("file");
-    let mut child = serve(first.folder(), &mark)
+    let mut child = symphony("serve", first.folder(), &mark)
         .args(["--log-level", "error"])
         .stderr(log)
         .spawn()
