@@ -91,7 +91,7 @@ fn look(pids: Vec<u32>, service: &str, marked: &mut Vec<Marked>) -> Vec<u32> {
                 pid,
                 start_ticks: stat.start_ticks,
                 group: stat.group,
-                has_endpoint: endpoint.is_some(),
+                endpoint,
                 key,
             }),
             None if stat.is_of_kernel => {}
