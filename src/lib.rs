@@ -35,6 +35,7 @@
 //! - [`instance`]: one backend's life as a pure state machine, and the actor around it
 //! - [`probe`]: asks backends whether they are ready and well
 //! - [`launcher`]: where OS processes live
+//! - [`heart`]: the parent process that outlives the service
 //! - [`events`]: what happened, for people and subscribers
 //! - [`supervision`]: the generic OTP layer that all actors stand on
 //! - [`engine`]: the embedded backend, in a process of its own
@@ -60,6 +61,7 @@ pub mod events;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gateway;
+pub mod heart;
 pub mod ids;
 pub mod instance;
 pub mod launcher;

@@ -339,3 +339,10 @@ pub const CHAOS_SAMPLE_EVERY: Duration = Duration::from_secs(10);
 pub const CHAOS_SAMPLES: usize = 1080;
 /// The ring of [`EVENT_RING`] events goes on to fill after that: half of the 2 MiB that it takes at most.
 pub const CHAOS_EVENT_RING: u64 = 1024 * 1024;
+/// A packet between heart and core: the longest holds a path of 4 KiB, or a line for people.
+pub const HEART_PACKET_BYTES: usize = 16 * 1024;
+/// Until a core is welcomed by the heart that started it: a machine in a storm of starts is slow, and a heart that is gone
+/// is noticed at once.
+pub const HEART_WELCOME: Duration = Duration::from_secs(10);
+/// Beats that wait for a heart that does not read: later ones say nothing new.
+pub const HEART_BEATS_WAITING: usize = 16;

@@ -73,6 +73,11 @@ impl LogToCheck {
 }
 
 impl Faults {
+    /// Whether one that lasts is still under way.
+    pub fn last(&self) -> bool {
+        self.holds.last()
+    }
+
     /// Ends what lasts.
     pub fn end(&mut self) {
         self.holds.end();

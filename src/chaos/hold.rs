@@ -62,6 +62,11 @@ impl Holds {
         Ok(())
     }
 
+    /// Whether any is still under way.
+    pub fn last(&self) -> bool {
+        self.held.iter().any(|thread| !thread.is_finished())
+    }
+
     /// Ends all of them and waits until they are undone.
     pub fn end(&mut self) {
         self.over.store(true, Ordering::Relaxed);

@@ -71,6 +71,13 @@ pub struct Rule {
     pub held: bool,
 }
 
+impl Report {
+    /// Faults that were done.
+    pub fn done(&self) -> u64 {
+        self.faults.iter().map(|row| row.count).sum()
+    }
+}
+
 /// Every rule, and whether none of the violations is of it.
 pub fn rules(violations: &[Violation]) -> Vec<Rule> {
     let held = |invariant| !violations.iter().any(|broken| broken.invariant == invariant);

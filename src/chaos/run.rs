@@ -55,6 +55,9 @@ pub enum ChaosError {
     /// A model that was named is not loaded.
     #[error("model {0} is not loaded")]
     NotLoaded(String),
+    /// Nothing but panics was asked for, and the service does none.
+    #[error("the service was started without --allow-chaos, so nothing can be made to panic")]
+    NoPanics,
     /// There is nothing to hit.
     #[error("no model is loaded: load some first, or try a service of its own with --start")]
     NothingLoaded,
@@ -72,6 +75,11 @@ pub enum ChaosError {
 pub fn run(options: &Options, endpoint: &str, stop: &AtomicBool) -> Result<Report, ChaosError> {
     let mut service = Service::at(endpoint);
     let facts = service.facts()?;
+    let only_panics =
+        !options.only.is_empty() && options.only.iter().all(|kind| *kind == FaultKind::Panic);
+    if only_panics && !facts.chaos_allowed {
+        return Err(ChaosError::NoPanics);
+    }
     let names = targets(options, &mut service)?;
     let tree = service.tree()?;
     let watch = Watch::begin(&mut service, &facts, service::windows(&tree))?;
@@ -213,6 +221,15 @@ impl Run<'_> {
             self.sample(now);
         }
         let seconds = self.clock.now().since(begin).as_secs_f64();
+        // what lasts has its time: nobody would notice a freeze that is cut short
+        while faults.last()
+            && self.watch.violations.is_empty()
+            && !self.is_stopped()
+            && self.service_lives()
+        {
+            self.watch.turn(&mut self.service, load.notes());
+            thread::park_timeout(limits::CHAOS_TURN);
+        }
         faults.end();
         self.settle(&load);
         let (notes, requests) = load.end();

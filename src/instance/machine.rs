@@ -201,6 +201,11 @@ impl Machine {
         }
     }
 
+    /// Somebody decided by hand that it gets a fresh chance; where it stands does not change by that.
+    pub fn forget_failures(&mut self) {
+        self.book.clear();
+    }
+
     /// Takes an event; answers what is to be done, in this order. What concerns another generation changes nothing.
     pub fn next(&mut self, event: Event, now: Moment) -> Vec<Effect> {
         match event {

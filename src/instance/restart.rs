@@ -112,8 +112,12 @@ impl RestartBook {
             return self.give_up(reason.to_owned());
         }
         if self.consecutive_failures > self.policy.max_consecutive_failures {
-            let failures = if self.consecutive_failures == 1 { "failure" } else { "failures" };
-            let why = format!("{} {failures} in a row", self.consecutive_failures);
+            let why = match self.consecutive_failures {
+                // what is counted is set to the limit when it is given up, and is no number of failures any more
+                _ if self.park_level > 0 => "failed again after it was given up".to_owned(),
+                1 => "1 failure in a row".to_owned(),
+                failures => format!("{failures} failures in a row"),
+            };
             return self.give_up(why);
         }
         if !self.window.admit(now) {

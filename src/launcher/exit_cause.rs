@@ -10,6 +10,8 @@ use crate::settings::quantity::{format_duration, format_size};
 const CPU_LIMIT_REACHED: i32 = 24;
 /// SIGKILL: what a program gets that goes on beyond its limit of CPU time, and for many other reasons.
 const KILLED: i32 = 9;
+/// SIGSEGV, SIGBUS and SIGABRT: what programs end by that do not look whether they got the memory that they asked for.
+const WITHOUT_MEMORY: [i32; 3] = [11, 7, 6];
 /// What a shell that ran a program ends with when that got a KILL.
 const KILLED_BELOW_A_SHELL: i32 = 128 + KILLED;
 /// An address space of this share of its limit is said to be near it.
@@ -87,13 +89,23 @@ pub fn exit_cause(
     {
         return Some(ExitCause::Limit(format!("memory limit {}", format_size(memory))));
     }
+    let signal = match status {
+        ExitStatus::Signal { number, .. } => Some(number),
+        ExitStatus::Code(_) | ExitStatus::Unknown => None,
+    };
     if let Some(cpu_time) = limits.cpu_time
-        && let ExitStatus::Signal { number, .. } = status
+        && let Some(number) = signal
         && (number == CPU_LIMIT_REACHED || (number == KILLED && facts.cpu_time >= cpu_time))
     {
         return Some(ExitCause::Limit(format!("cpu time limit {}", format_duration(cpu_time))));
     }
-    near_limit(limits, facts, &counts, output).map(ExitCause::NearLimit)
+    near_limit(limits, facts, &counts, output)
+        .or_else(|| {
+            let memory = limits.memory.filter(|_| !counts.holds_memory)?;
+            let crashed = WITHOUT_MEMORY.contains(&signal?);
+            crashed.then(|| format!("with a memory limit {} (address space)", format_size(memory)))
+        })
+        .map(ExitCause::NearLimit)
 }
 
 /// The shim's exit code may be the program's, too; its line of output tells them apart.
@@ -235,8 +247,12 @@ mod tests {
         let refused = counted(CgroupCounts { refused_processes: 3, ..CgroupCounts::default() });
         assert_eq!(cause(failed, refused, ""), near("its limit of 10 processes was reached"));
         assert_eq!(cause(failed, none, "no such model"), None);
+        let crashed = ExitStatus::Signal { number: 11, core_dumped: false };
+        let limited = near("with a memory limit 64MiB (address space)");
+        assert_eq!(cause(crashed, none, "loading"), limited, "it may have had none to load into");
         let unlimited = ResourceLimits::default();
         assert_eq!(exit_cause(failed, &unlimited, &large, &["out of memory".into()]), None);
+        assert_eq!(exit_cause(crashed, &unlimited, &none, &[]), None);
     }
 
     #[test]

@@ -86,13 +86,13 @@ impl Hanging<'_> {
         let mut taken = HashMap::new();
         for (index, element) in elements.into_iter().flatten().enumerate() {
             let at = KeyPath::of(&["groups"]).index(index);
-            let Some(spec) = self.group(&at, element, models) else { continue };
+            let Some((spec, places)) = self.group(&at, element, models) else { continue };
             if let Some(first) = names.insert(spec.name.clone(), at.clone()) {
                 self.faults.push(at.key("name"), format!("is the name of {first}, too"));
                 names.insert(spec.name.clone(), first);
             }
-            for (place, member) in spec.members.iter().enumerate() {
-                let at_member = at.key("members").index(place);
+            for (place, member) in places.iter().zip(&spec.members) {
+                let at_member = at.key("members").index(*place);
                 match taken.get(member) {
                     Some(first) if *first == at => {
                         let message = format!("'{}' stands twice", shown(member.as_str()));
@@ -118,17 +118,26 @@ impl Hanging<'_> {
         groups
     }
 
-    fn group(&mut self, at: &KeyPath, element: &Value, models: &[Placed]) -> Option<GroupSpec> {
+    /// A group, and the places in the file of those members that there are.
+    fn group(
+        &mut self,
+        at: &KeyPath,
+        element: &Value,
+        models: &[Placed],
+    ) -> Option<(GroupSpec, Vec<usize>)> {
         let decoded = RawGroup::deserialize(element);
         let raw = decoded
             .map_err(|error| self.faults.push(at.clone(), shown(&error.to_string())))
             .ok()?;
-        let mut members = Vec::new();
+        let (mut members, mut places) = (Vec::new(), Vec::new());
         for (place, name) in raw.members.iter().flatten().enumerate() {
             let at = at.key("members").index(place);
             match ModelName::try_new(name) {
                 // a model that has another fault is a member all the same
-                Ok(member) if self.known(&at, name) => members.push(member),
+                Ok(member) if self.known(&at, name) => {
+                    members.push(member);
+                    places.push(place);
+                }
                 Ok(_) => {}
                 Err(invalid) => self.faults.push(at, invalid.to_string()),
             }
@@ -151,7 +160,7 @@ impl Hanging<'_> {
             period: period.unwrap_or(PERIOD),
         };
         self.check_window(at, &spec, models);
-        Some(spec)
+        Some((spec, places))
     }
 
     /// A window that its members' own rules never let fill guards nothing.

@@ -119,12 +119,38 @@ fn the_same_seed_does_the_same_faults() {
 fn without_the_flag_panics_are_left_out_and_the_report_says_so() {
     let service = Service::start(&[fake("a", &[])]);
     service.load("a");
-    let (code, report) =
-        against(&service, &["--only", "panic", "--faults", "3", "--every", "50ms"]);
+    let only = ["--only", "panic,garbage", "--faults", "30", "--every", "30ms", "--seed", "5"];
+    let (code, report) = against(&service, &only);
     assert_eq!(code, 0, "{report:#}");
-    assert_eq!((count(&report, "panic", "count"), count(&report, "panic", "left_out")), (0, 3));
+    let left_out = count(&report, "panic", "left_out");
+    assert!(left_out > 0 && left_out < 30, "both kinds were planned: {report:#}");
+    assert_eq!(count(&report, "panic", "count"), 0);
     let why = "panic: the service was started without --allow-chaos";
-    assert_eq!(report["left_out"], json!({ why: 3 }));
+    assert_eq!(report["left_out"], json!({ why: left_out }));
+
+    let endpoint = service.endpoint("cli");
+    let output = chaos(&["--endpoint", &endpoint, "--only", "panic"]).output().expect("started");
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(told.contains("the service was started without --allow-chaos"), "{told}");
+    service.stop();
+}
+
+#[test]
+fn what_is_frozen_has_the_time_to_be_noticed_and_replaced() {
+    let soon = json!({ "every": "300ms", "timeout": "300ms", "misses": 2 });
+    let models = ["a", "b"].map(|name| fake(name, &[]).with("health", soon.clone()));
+    let service = Service::start(&models);
+    let before = ["a", "b"].map(|name| service.load(name).generation());
+    // over before anybody can notice the first
+    let only = ["--only", "freeze", "--faults", "1", "--every", "50ms"];
+    let (code, report) = against(&service, &only);
+    assert_eq!(code, 0, "{report:#}");
+    let freeze = &report["faults"][0];
+    assert_eq!(freeze["detected_ms"]["count"], 1, "{freeze}");
+    assert_eq!(freeze["recovered_ms"]["count"], 1, "{freeze}");
+    let after = ["a", "b"].map(|name| service.row(name).generation());
+    assert_eq!(after.iter().sum::<u64>(), before.iter().sum::<u64>() + 1);
     service.stop();
 }
 
@@ -150,7 +176,7 @@ fn a_file_that_a_backend_writes_to_by_itself_is_left_alone() {
     service.load("a");
     let only = ["--only", "flood,log-quota", "--faults", "4", "--every", "50ms"];
     let (code, report) = against(&service, &only);
-    assert_eq!(code, 0, "{report:#}");
+    assert_eq!(code, 1, "a run that did nothing proves nothing: {report:#}");
     for fault in ["flood", "log-quota"] {
         assert_eq!(count(&report, fault, "count"), 0, "{report:#}");
     }

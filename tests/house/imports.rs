@@ -10,13 +10,14 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("limits", &[]),
     ("clock", &[]),
     ("ids", &["limits"]),
+    ("heart", &["clock", "ids", "limits"]),
     ("supervision", &["clock", "limits"]),
     ("settings", &["ids", "limits"]),
     ("telemetry", &["clock", "limits", "settings"]),
     ("engine", &["limits", "protocols"]),
     ("probe", &["clock", "ids", "limits", "protocols"]),
     ("events", &["clock", "ids", "limits", "supervision"]),
-    ("launcher", &["clock", "ids", "limits", "settings", "supervision"]),
+    ("launcher", &["clock", "heart", "ids", "limits", "settings", "supervision"]),
     (
         "registry",
         &[

@@ -115,6 +115,24 @@ fn members_of_one_for_one_are_only_counted_together() {
 }
 
 #[test]
+fn a_restart_by_hand_of_any_member_forgets_the_failures_of_all() {
+    let window = json!({ "strategy": "one_for_all", "intensity": 1, "period": "1h" });
+    let service = grouped_with(&[fake("draft", &[]), fake("target", &[])], window);
+    let mut draft = service.load("draft");
+    draft.signal(Signal::KILL);
+    draft = service.wait_for_successor(&draft);
+    draft.signal(Signal::KILL);
+    service.wait_for_state("target", "parked");
+
+    service.ask("restart-model", json!({ "model_name": "target", "wait": true }));
+    let draft = service.wait_for_state("draft", "ready");
+    draft.signal(Signal::KILL);
+    let again = service.wait_for_successor(&draft);
+    assert_eq!(again.state(), "ready", "it counts from the beginning: {again:?}");
+    service.stop();
+}
+
+#[test]
 fn a_group_whose_window_is_used_up_is_parked_as_a_whole_and_comes_back_by_a_load() {
     let window = json!({ "strategy": "one_for_all", "intensity": 2, "period": "1h" });
     let service = grouped_with(&[fake("draft", &[]), fake("target", &[])], window);

@@ -364,7 +364,7 @@ fn groups_and_dependencies_are_checked_with_everything_else() {
         [[groups]]
         name = "pair"
         strategy = "all_for_one"
-        members = ["draft", "target", "draft", "nobody"]
+        members = ["draft", "target", "nobody", "draft"]
         intensity = 1001
         period = "0s"
         sttrategy = "x"
@@ -388,8 +388,8 @@ fn groups_and_dependencies_are_checked_with_everything_else() {
         "supported_models[0].after[1]: a model cannot be started after itself",
         "supported_models[0].after[3]: 'db' stands twice",
         "groups[0].strategy: expected one of 'one_for_one', 'one_for_all', 'rest_for_one', found 'all_for_one', did you mean 'one_for_all'?",
-        "groups[0].members[2]: 'draft' stands twice",
-        "groups[0].members[3]: there is no model 'nobody'",
+        "groups[0].members[2]: there is no model 'nobody'",
+        "groups[0].members[3]: 'draft' stands twice",
         "groups[0].intensity: must be at most 1000, found 1001",
         "groups[0].period: must be at least 1s, found 0s",
         "groups[0].sttrategy: unknown key, did you mean 'strategy'?",

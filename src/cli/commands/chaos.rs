@@ -49,6 +49,10 @@ pub fn run(args: &ChaosArgs, session: &Session) -> Result<ExitCode, CliError> {
         Some(models) => on_a_stage(&options, models, &stop, &session.output)?,
     };
     tell(&report, &session.output)?;
+    if report.done() == 0 && !report.interrupted {
+        session.output.note("Error: no fault was done, so nothing was tried");
+        return Ok(ExitCode::FAILURE);
+    }
     Ok(if report.held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -158,7 +162,7 @@ fn tell(report: &Report, output: &Output) -> Result<(), CliError> {
 fn human(report: &Report, output: &Output) -> Vec<String> {
     let mut lines = vec![format!(
         "{} faults in {:.0} s on {} models of the service with pid {}{}",
-        report.faults.iter().map(|row| row.count).sum::<u64>(),
+        report.done(),
         report.seconds,
         report.models.len(),
         report.pid,

@@ -265,7 +265,14 @@ impl InstanceActor {
             // forgotten meanwhile: somebody restarted it by hand
             Order::GaveUp { .. } => {}
             Order::TakeDown => self.feed(Event::Stop, ctx),
-            Order::Forget(until) => self.turns.failures.retain(|failure| *failure > until),
+            Order::Forget(until) => {
+                self.turns.failures.retain(|failure| *failure > until);
+                // a group that was replaced says it again: what failed since then stands
+                if self.turns.fresh_since < Some(until) {
+                    self.turns.fresh_since = Some(until);
+                    self.machine.forget_failures();
+                }
+            }
         }
         self.settle(ctx);
     }
