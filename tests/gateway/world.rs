@@ -11,8 +11,10 @@ use symphony::clock::Clock;
 use symphony::events::messages::{EventPage, LifecycleEvent, ReadEvents};
 use symphony::gateway::doors::{Control, ControlHandle, Doors, ServiceFacts};
 use symphony::gateway::open_sockets::OpenSockets;
-use symphony::gateway::zmq::messages::{CloseIntake, CloseSockets, GatewayState, Observe};
-use symphony::gateway::zmq::{GatewayOptions, OpenError, ZmqGateway};
+use symphony::gateway::zmq::messages::{
+    CloseIntake, CloseSockets, GatewayState, HandOver, Observe,
+};
+use symphony::gateway::zmq::{GatewayOptions, OpenError, RelayHandle, ZmqGateway};
 use symphony::ids::{Generation, InstanceId, ModelName};
 use symphony::instance::messages::{
     LoadModel, LogPage, ModelError, ReadLog, RestartModel, UnloadModel,
@@ -37,6 +39,8 @@ pub struct Behaviour {
     pub stop_closes: AtomicBool,
     /// Loads of `slow` that have arrived.
     pub slow_loads: AtomicUsize,
+    /// The sockets are a relay's.
+    pub hands_over: AtomicBool,
     /// How often the service was asked to stop.
     pub stops: AtomicUsize,
 }
@@ -47,11 +51,13 @@ pub struct Plan {
     pub models: Vec<String>,
     /// Of the gateway.
     pub options: GatewayOptions,
+    /// What it calls itself.
+    pub version: &'static str,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { models: vec!["ready".into()], options: GatewayOptions::default() }
+        Self { models: vec!["ready".into()], options: GatewayOptions::default(), version: "1.2.3" }
     }
 }
 
@@ -126,6 +132,14 @@ impl World {
         wait(self.gateway.send(CloseIntake)).expect("answer");
     }
 
+    /// Hands the sockets over and ends everything but the relay.
+    pub fn hand_over(self) -> Relay {
+        let handle = wait(self.gateway.send(HandOver)).expect("answer");
+        self.behaviour.hands_over.store(true, SeqCst);
+        drop(self);
+        Relay { handle }
+    }
+
     pub fn close_sockets(&self) {
         wait(self.gateway.send(CloseSockets)).expect("answer");
     }
@@ -163,6 +177,27 @@ impl Drop for World {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             self.finish();
+        }
+    }
+}
+
+/// What is left of a gateway that handed its sockets over. Ends when dropped.
+pub struct Relay {
+    handle: RelayHandle,
+}
+
+impl Relay {
+    /// Waits until nobody needs it any more.
+    pub fn ended(&self) {
+        wait(self.handle.ended());
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.handle.end();
+        if !std::thread::panicking() {
+            self.ended();
         }
     }
 }
@@ -207,7 +242,7 @@ async fn live(
     let doors = Doors {
         open_sockets: OpenSockets::default(),
         facts: ServiceFacts {
-            version: "1.2.3",
+            version: plan.version,
             pid: std::process::id(),
             clock: Clock::start(),
             client_endpoint: endpoint(&folder, "client"),
@@ -261,9 +296,13 @@ async fn live(
         () = serve => {}
         _ = ended => {}
     }
-    gateway.do_send(CloseSockets);
+    if !behaviour.hands_over.load(SeqCst) {
+        gateway.do_send(CloseSockets);
+    }
     drop(gateway);
-    closed.wait().await;
+    if !behaviour.hands_over.load(SeqCst) {
+        closed.wait().await;
+    }
     exit.take()
 }
 

@@ -81,7 +81,8 @@ fn with_thread(
     let thread = Thread::spawn(Arc::new(shared), begin, body).expect("thread");
     let patience = Patience { short: limits::ASK_TIMEOUT, long: limits::ASK_TIMEOUT };
     let doors = Arc::new(doors(folder));
-    ZmqGateway { requests: JoinSet::new(), thread, doors, patience, exit }
+    let (requests, unloads) = (JoinSet::new(), JoinSet::new());
+    ZmqGateway { requests, unloads, thread, doors, patience, exit }
 }
 
 async fn stopped(gateway: Addr<ZmqGateway>) {

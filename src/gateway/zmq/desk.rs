@@ -28,6 +28,19 @@ pub(super) enum DeskWork {
     Handshake(HandshakeSlot, String),
 }
 
+impl DeskWork {
+    /// Whether it is better done before the sockets are handed over than asked of the successor.
+    pub(super) fn is_better_finished(&self) -> bool {
+        match self {
+            Self::Command(_, command) => matches!(
+                command,
+                DeskCommand::Unload { .. } | DeskCommand::StopService | DeskCommand::Panic(_)
+            ),
+            Self::Handshake(..) => false,
+        }
+    }
+}
+
 /// How long the ones that are asked may take.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
@@ -68,9 +81,14 @@ async fn answer(slot: CommandSlot, command: DeskCommand, doors: &Doors, patience
             let restart = RestartModel { model, wait };
             settle_load(slot, ask_model(&doors.restart, restart, patience.long).await);
         }
-        DeskCommand::Unload { model } => {
+        DeskCommand::Unload { model, again } => {
             let message = format!("Model {model} unloaded");
-            let outcome = ask_model(&doors.unload, UnloadModel { model }, patience.long).await;
+            let outcome = match ask_model(&doors.unload, UnloadModel { model }, patience.long).await
+            {
+                // by whom it was asked before
+                Err(Unanswered::Refused(ModelError::NotLoaded(_))) if again => Ok(()),
+                outcome => outcome,
+            };
             slot.settle(outcome.map(|()| MessageData { message }));
         }
         DeskCommand::Logs { model, lines, after_offset } => {

@@ -59,6 +59,7 @@ params! {
     since Since,
     limit Limit,
     actor Actor,
+    again Again,
 }
 
 impl Params {
@@ -82,6 +83,11 @@ impl Params {
 
     pub(super) fn wait(&self) -> Result<bool, CommandError> {
         flag("wait", self.wait.as_ref())
+    }
+
+    /// Whether it was asked before, of a service that handed the question over.
+    pub(super) fn again(&self) -> Result<bool, CommandError> {
+        flag("again", self.again.as_ref())
     }
 
     pub(super) fn all(&self) -> Result<bool, CommandError> {

@@ -7,7 +7,7 @@ use super::backlog::Handover;
 use super::endpoint::{Place, place};
 use super::error::OpenError;
 use super::shared::{Door, Outgoing};
-use super::socket_file::SocketFile;
+use super::socket_file::{LeftSocket, SocketFile};
 use crate::clock::{Clock, Moment};
 use crate::gateway::doors::ServiceFacts;
 use crate::limits;
@@ -18,7 +18,7 @@ pub(super) struct Sockets {
     cli: zmq::Socket,
     handshake: zmq::Socket,
     _context: zmq::Context,
-    _files: Vec<SocketFile>,
+    files: Vec<(Door, SocketFile)>,
 }
 
 impl Sockets {
@@ -34,14 +34,21 @@ impl Sockets {
         spare_descriptors(clock, deadline)?;
         let context = zmq::Context::new();
         let mut files = Vec::new();
-        let mut open = |endpoint: &str| {
+        let mut open = |door, endpoint: &str| {
             let (socket, file) = open_one(&context, endpoint, clock, deadline)?;
-            files.extend(file);
+            files.extend(file.map(|file| (door, file)));
             Ok(socket)
         };
-        let cli = open(&facts.cli_endpoint)?;
-        let handshake = open(&facts.client_endpoint)?;
-        Ok(Self { cli, handshake, _context: context, _files: files })
+        let cli = open(Door::Cli, &facts.cli_endpoint)?;
+        let handshake = open(Door::Handshake, &facts.client_endpoint)?;
+        Ok(Self { cli, handshake, _context: context, files })
+    }
+
+    /// Leaves the paths to a successor. Clients that are connected stay, and others reach these sockets until those of the
+    /// successor stand there.
+    pub(super) fn leave(&mut self) -> Vec<(Door, LeftSocket)> {
+        let left = self.files.drain(..).filter_map(|(door, mut file)| Some((door, file.leave()?)));
+        left.collect()
     }
 
     pub(super) fn of(&self, door: Door) -> &zmq::Socket {
@@ -84,23 +91,8 @@ impl Sockets {
     ) -> zmq::Result<Option<Received>> {
         let socket = self.of(door);
         frames.clear();
-        let mut identity = zmq::Message::new();
-        match uninterrupted(|| socket.recv(&mut identity, zmq::DONTWAIT)) {
-            Ok(()) => {}
-            Err(zmq::Error::EAGAIN) => return Ok(None),
-            Err(error) => return Err(error),
-        }
-        let mut count = 0;
-        let mut more = identity.get_more();
-        while more {
-            let mut frame = zmq::Message::new();
-            uninterrupted(|| socket.recv(&mut frame, zmq::DONTWAIT))?;
-            more = frame.get_more();
-            count += 1;
-            if frames.len() < limits::FRAME_PARTS {
-                frames.push(frame);
-            }
-        }
+        let Some(identity) = first_frame(socket)? else { return Ok(None) };
+        let count = frames_after(socket, &identity, frames)?;
         Ok(Some(Received { identity, count }))
     }
 
@@ -121,8 +113,38 @@ pub(super) struct Received {
     pub(super) count: usize,
 }
 
+/// The first frame of the next message; `None` when nothing is waiting.
+pub(super) fn first_frame(socket: &zmq::Socket) -> zmq::Result<Option<zmq::Message>> {
+    let mut frame = zmq::Message::new();
+    match uninterrupted(|| socket.recv(&mut frame, zmq::DONTWAIT)) {
+        Ok(()) => Ok(Some(frame)),
+        Err(zmq::Error::EAGAIN) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes the frames that follow `first`, of which at most [`limits::FRAME_PARTS`] are kept; answers how many there were.
+pub(super) fn frames_after(
+    socket: &zmq::Socket,
+    first: &zmq::Message,
+    frames: &mut Vec<zmq::Message>,
+) -> zmq::Result<usize> {
+    let mut count = 0;
+    let mut more = first.get_more();
+    while more {
+        let mut frame = zmq::Message::new();
+        uninterrupted(|| socket.recv(&mut frame, zmq::DONTWAIT))?;
+        more = frame.get_more();
+        count += 1;
+        if frames.len() < limits::FRAME_PARTS {
+            frames.push(frame);
+        }
+    }
+    Ok(count)
+}
+
 /// Tries again after a signal: in the middle of a message there is no other way on.
-fn uninterrupted<T>(mut step: impl FnMut() -> zmq::Result<T>) -> zmq::Result<T> {
+pub(super) fn uninterrupted<T>(mut step: impl FnMut() -> zmq::Result<T>) -> zmq::Result<T> {
     loop {
         match step() {
             Err(zmq::Error::EINTR) => {}
@@ -188,6 +210,6 @@ fn configure(socket: &zmq::Socket) -> zmq::Result<()> {
     socket.set_backlog(limits::LISTEN_BACKLOG)
 }
 
-fn milliseconds(span: Duration) -> i32 {
+pub(super) fn milliseconds(span: Duration) -> i32 {
     i32::try_from(span.as_millis()).unwrap_or(i32::MAX)
 }
