@@ -116,6 +116,12 @@ pub const RELAY_OWED: usize = GATEWAY_CREDITS + GATEWAY_DESK_REQUESTS;
 pub const RELAY_LINK_AGE: Duration = Duration::from_secs(1);
 /// How often it looks whether the new service has come, while requests wait: a new core takes some tenths of a second.
 pub const RELAY_LOOK_EVERY: Duration = Duration::from_millis(5);
+/// How long a new binary may take to answer one question when it is tried: milliseconds, on a disk that sleeps some seconds.
+pub const TRIAL: Duration = Duration::from_secs(20);
+/// What it may write in an answer: the effective configuration of 10,000 models is the longest.
+pub const TRIAL_OUTPUT_BYTES: usize = CONFIG_BYTES as usize;
+/// Characters of its words that are told when it is refused: some faults of a configuration.
+pub const TRIAL_WORDS: usize = 2000;
 /// Before a gateway hands its sockets over, unloads that are under way may end: most do at once, and what does not is asked of
 /// the new service.
 pub const HANDOVER_UNLOADS: Duration = Duration::from_secs(5);

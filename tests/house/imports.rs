@@ -14,6 +14,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("supervision", &["clock", "limits"]),
     ("settings", &["ids", "limits"]),
     ("telemetry", &["clock", "limits", "settings"]),
+    ("upgrade", &["clock", "limits"]),
     ("engine", &["limits", "protocols"]),
     ("probe", &["clock", "ids", "limits", "protocols"]),
     ("events", &["clock", "ids", "limits", "supervision"]),
@@ -223,11 +224,12 @@ const PARTS: &[(&str, &[&str])] = &[
             "src/engine/mod.rs",
             "src/launcher/local/",
             "src/settings/sources.rs",
+            "src/upgrade/",
         ],
     ),
     (
         "std::process::Command",
-        &["src/cli/daemon.rs", "src/cli/exec_shim.rs", "src/launcher/local/"],
+        &["src/cli/daemon.rs", "src/cli/exec_shim.rs", "src/launcher/local/", "src/upgrade/"],
     ),
     // decisions take moments; wall time is for people
     ("std::time::Instant", &[]),
