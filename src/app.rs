@@ -254,6 +254,12 @@ impl Service {
                             let _ = answer.send(picture::draw(root, &wiring).await);
                         });
                     }
+                    Control::Upgrade(_, answer) => {
+                        let _ = answer.send(NO_HEART.to_owned());
+                    }
+                    Control::UpgradeOutcome(answer) => {
+                        let _ = answer.send(Err("there was no upgrade".to_owned()));
+                    }
                     Control::Panic(part, answer) => {
                         let wiring = self.wiring.clone();
                         actix_rt::spawn(panics::make(part, wiring, answer));
@@ -342,6 +348,9 @@ fn tell_reload(outcome: &Result<ReloadOutcome, String>) {
         Err(faults) => tracing::error!(%faults, "configuration not reloaded, nothing was changed"),
     }
 }
+
+/// A service that ends takes its models along: only a heart can keep them for the next one.
+const NO_HEART: &str = "this service has no heart and cannot be upgraded: `symphony start-service` starts one that can be";
 
 /// What lies outside the tree, ended last: sockets of a gateway that failed, probes, processes that are still there,
 /// private files.

@@ -52,6 +52,11 @@ Examples:
   symphony chaos --faults 5 --only kill        the running service: five kills
   symphony --json chaos --start --seed 7       the same faults at each run, for programs";
 
+const UPGRADE_HELP: &str = "\
+The new binary is tried first: its version, the configuration in force, the state of the models that run. Then it takes \
+over: processes keep their pids and endpoints, clients stay connected, no request is lost. If it does not get ready, the \
+old one goes on and the reason is told (exit code 1).";
+
 /// Stands over the flags that every command takes, apart from those of the command itself.
 const COMMON: &str = "Common options";
 
@@ -134,6 +139,9 @@ pub enum Command {
     Handshake(HandshakeArgs),
     /// Read the configuration again and apply what changed
     Reload,
+    /// Let another binary take over while the models run on
+    #[command(after_help = UPGRADE_HELP)]
+    Upgrade(UpgradeArgs),
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -247,6 +255,14 @@ pub struct HandshakeArgs {
     /// Ask to be led to this model; it is loaded if need be
     #[arg(long, value_name = "NAME")]
     pub model: Option<String>,
+}
+
+/// `upgrade`.
+#[derive(Debug, Args)]
+pub struct UpgradeArgs {
+    /// The new binary [default: what lies now where the running one was started from]
+    #[arg(long, value_name = "PATH")]
+    pub binary: Option<PathBuf>,
 }
 
 /// `config`.

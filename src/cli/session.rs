@@ -98,6 +98,11 @@ impl Session {
         self.timeout.unwrap_or(limits::CLI_LOAD_PATIENCE)
     }
 
+    /// How long an upgrade may take.
+    pub fn upgrade_patience(&self) -> Duration {
+        self.timeout.unwrap_or(limits::CLI_UPGRADE_PATIENCE)
+    }
+
     /// How long a daemon may take to get ready.
     pub fn daemon_patience(&self) -> Duration {
         self.timeout.unwrap_or(limits::DAEMON_READY)

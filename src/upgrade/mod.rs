@@ -4,6 +4,7 @@
 //! Everything here only looks: the running service is as before when a binary is refused. It knows neither the tree nor
 //! the heart.
 
+pub mod outcome;
 mod run;
 
 use std::fs;

@@ -222,6 +222,26 @@ fn requests_that_wait_for_a_model_are_asked_of_the_successor() {
 }
 
 #[test]
+fn who_asks_for_an_upgrade_hears_of_it_from_the_next_service() {
+    let folder = tempfile::tempdir().expect("folder");
+    let world = open(folder.path(), "old");
+    let mut client = Client::dealer(&world.cli());
+    assert_eq!(client.error("upgrade", json!({})), "no upgrade to None");
+    let named = client.error("upgrade", json!({"binary": "/b"}));
+    assert_eq!(named, "no upgrade to Some(\"/b\")");
+    for wrong in [json!(""), json!(7), json!(["/b"])] {
+        let error = client.error("upgrade", json!({"binary": wrong}));
+        assert_eq!(error, "parameter binary must be a path");
+    }
+    let id = client.begin("upgrade", json!({"binary": "/held"}));
+    eventually("it is under way", || !world.behaviour.upgrades.lock().expect("whole").is_empty());
+    let _relay = world.hand_over();
+    let _world = open(folder.path(), "new");
+    let reply = client.receive_json();
+    assert_eq!((&reply["correlation_id"], &reply["error"]), (&json!(id), &json!("new goes on")));
+}
+
+#[test]
 fn an_unload_that_was_done_meanwhile_is_no_failure() {
     let world = World::new();
     let mut client = Client::dealer(&world.cli());

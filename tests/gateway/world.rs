@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -39,6 +39,8 @@ pub struct Behaviour {
     pub stop_closes: AtomicBool,
     /// Loads of `slow` that have arrived.
     pub slow_loads: AtomicUsize,
+    /// Upgrades to `/held` that are not answered.
+    pub upgrades: Mutex<Vec<oneshot::Sender<String>>>,
     /// The sockets are a relay's.
     pub hands_over: AtomicBool,
     /// How often the service was asked to stop.
@@ -284,6 +286,16 @@ async fn live(
                 }
                 Control::Tree(answer) => {
                     let _ = answer.send(root());
+                }
+                Control::Upgrade(binary, answer) => {
+                    if binary.as_deref() == Some("/held".as_ref()) {
+                        behaviour.upgrades.lock().expect("whole").push(answer);
+                    } else {
+                        let _ = answer.send(format!("no upgrade to {binary:?}"));
+                    }
+                }
+                Control::UpgradeOutcome(answer) => {
+                    let _ = answer.send(Err(format!("{} goes on", plan.version)));
                 }
                 Control::Panic(part, answer) => {
                     let _ = answer.send(Err(format!("{part:?}")));

@@ -60,6 +60,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "registry",
             "settings",
             "supervision",
+            "upgrade::outcome",
         ],
     ),
     (
@@ -92,6 +93,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "root",
             "settings",
             "supervision",
+            "upgrade",
         ],
     ),
     // looks at the service from outside, and asks it as the command line does
@@ -130,6 +132,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "settings",
             "supervision::tree",
             "telemetry",
+            "upgrade::outcome",
         ],
     ),
     // doors for random input

@@ -19,6 +19,7 @@ mod status;
 mod stop_service;
 mod tree;
 mod unload_model;
+mod upgrade;
 
 use std::process::ExitCode;
 
@@ -52,6 +53,7 @@ pub fn run(command: Command, session: &Session) -> Result<ExitCode, CliError> {
         Command::Events(args) => events::run(&args, session)?,
         Command::Handshake(args) => handshake::run(&args, session)?,
         Command::Reload => reload::run(session)?,
+        Command::Upgrade(args) => upgrade::run(&args, session)?,
         Command::Config(command) => config::run(&command, session)?,
         Command::InstallModel(_) => library::run("install-model")?,
         Command::UninstallModel(_) => library::run("uninstall-model")?,

@@ -29,6 +29,7 @@ pub(super) fn command(command: &DeskCommand, correlation_id: &str) -> Option<Vec
             ("logs", json!({"model_name": model, "lines": lines, "after_offset": after_offset}))
         }
         DeskCommand::Events { since, limit } => ("events", json!({"since": since, "limit": limit})),
+        DeskCommand::Upgrade { .. } | DeskCommand::UpgradeOutcome => ("upgrade-outcome", json!({})),
         DeskCommand::StopService | DeskCommand::Panic(_) => return None,
     };
     Some(frame(name, params, correlation_id))
@@ -76,6 +77,7 @@ mod tests {
             DeskCommand::Logs { model: model(), lines: 7, after_offset: None },
             DeskCommand::Logs { model: model(), lines: 0, after_offset: Some(9) },
             DeskCommand::Events { since: 3, limit: 4 },
+            DeskCommand::UpgradeOutcome,
         ] {
             assert_eq!(again(asked.clone()), asked);
         }
@@ -88,6 +90,8 @@ mod tests {
         assert_eq!(again(restart), load);
         let unload = |again| DeskCommand::Unload { model: "m".into(), again };
         assert_eq!(again(unload(false)), unload(true));
+        let upgrade = DeskCommand::Upgrade { binary: Some("/b".into()) };
+        assert_eq!(again(upgrade), DeskCommand::UpgradeOutcome);
         assert_eq!(command(&DeskCommand::StopService, "1"), None);
     }
 

@@ -88,6 +88,12 @@ pub(super) enum DeskCommand {
         since: u64,
         limit: usize,
     },
+    /// Let another binary take over.
+    Upgrade {
+        binary: Option<String>,
+    },
+    /// Asked of the next service on behalf of who asked for an upgrade.
+    UpgradeOutcome,
     Panic(Part),
 }
 
@@ -140,6 +146,8 @@ fn interpret(command: &str, mut params: Params) -> Result<Command, CommandError>
             since: params.since()?.unwrap_or(0),
             limit: at_most(limits::EVENT_RING, params.limit()?, limits::EVENT_RING),
         }),
+        "upgrade" => Command::Desk(Desk::Upgrade { binary: params.binary()? }),
+        "upgrade-outcome" => Command::Desk(Desk::UpgradeOutcome),
         "chaos-panic" => Command::Desk(Desk::Panic(match params.actor()?.as_str() {
             "instance" => Part::Instance(params.model_name()?),
             name => Part::Named(shortened(name)),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{MailboxError, Message, Recipient};
-use futures_util::TryFutureExt as _;
+use futures_util::{FutureExt as _, TryFutureExt as _};
 use serde::Serialize;
 
 use super::command::DeskCommand;
@@ -113,6 +113,14 @@ async fn answer(slot: CommandSlot, command: DeskCommand, doors: &Doors, patience
             }
         }
         DeskCommand::Reload => settle_in_time(slot, doors.control.reload(), patience.long).await,
+        DeskCommand::Upgrade { binary } => {
+            let refused = doors.control.upgrade(binary.map(Into::into));
+            let refused = refused.map(Err::<(), String>);
+            settle_in_time(slot, refused, patience.long).await;
+        }
+        DeskCommand::UpgradeOutcome => {
+            settle_in_time(slot, doors.control.upgrade_outcome(), patience.short).await;
+        }
         DeskCommand::Panic(part) => {
             let outcome = doors.control.panic(part);
             let told = outcome.map_ok(|()| MessageData { message: "it panics".into() });

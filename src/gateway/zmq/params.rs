@@ -59,6 +59,7 @@ params! {
     since Since,
     limit Limit,
     actor Actor,
+    binary Binary,
     again Again,
 }
 
@@ -74,6 +75,15 @@ impl Params {
         match self.actor.take() {
             Some(Argument::Text(name)) if !name.is_empty() => Ok(name),
             _ => Err(CommandError::ActorRequired),
+        }
+    }
+
+    /// `None`: not given.
+    pub(super) fn binary(&mut self) -> Result<Option<String>, CommandError> {
+        match self.binary.take() {
+            None | Some(Argument::Null) => Ok(None),
+            Some(Argument::Text(path)) if !path.is_empty() => Ok(Some(path)),
+            Some(_) => Err(CommandError::BadParameter { name: "binary", expected: "a path" }),
         }
     }
 
