@@ -52,6 +52,8 @@ pub struct ServiceFacts {
     pub cli_endpoint: String,
     /// The folder of the models' log files.
     pub log_dir: PathBuf,
+    /// The private folder of the service.
+    pub runtime_dir: PathBuf,
     /// Whether the service was started to be tried by `chaos`: then parts of it may be made to panic.
     pub allow_chaos: bool,
 }

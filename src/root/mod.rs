@@ -214,6 +214,7 @@ fn doors(wiring: &Wiring) -> Result<Doors, String> {
             client_endpoint: settings.endpoints.client_handshake.clone(),
             cli_endpoint: settings.endpoints.cli_management.clone(),
             log_dir: settings.service.log_dir.clone(),
+            runtime_dir: settings.service.runtime_dir.clone(),
             allow_chaos: wiring.allow_chaos,
         },
         registry: wiring.registry.get()?.recipient(),

@@ -273,6 +273,52 @@ fn a_slow_request_holds_up_no_other_client_of_the_relay() {
 }
 
 #[test]
+fn clients_over_tcp_stay_connected_too() {
+    let folder = tempfile::tempdir().expect("folder");
+    let on_tcp = |version| {
+        // two processes would share one; here it tells who was reached that both have their own
+        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let cli = format!("tcp://{}", free.local_addr().expect("an address"));
+        drop(free);
+        let plan = Plan { version, cli: Some(cli.clone()), ..Plan::default() };
+        (World::open(folder.path(), plan).expect("open"), cli)
+    };
+    let (world, cli) = on_tcp("old");
+    let mut client = Client::dealer(&cli);
+    assert_eq!(client.data("version", json!({}))["version"], "old");
+    let relay = world.hand_over();
+    let id = client.begin("version", json!({}));
+    let (world, _) = on_tcp("new");
+    let reply = client.receive_json();
+    assert_eq!((&reply["correlation_id"], &reply["data"]["version"]), (&json!(id), &json!("new")));
+    drop(relay);
+    drop(world);
+    assert_eq!(names(folder.path()), ["run"]);
+    assert_eq!(names(&folder.path().join("run")), [""; 0]);
+}
+
+#[test]
+fn a_socket_without_a_way_to_the_successor_is_closed() {
+    let folder = tempfile::tempdir().expect("folder");
+    // no folder can be made there
+    std::fs::write(folder.path().join("run"), "in the way").expect("written");
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let cli = format!("tcp://{}", free.local_addr().expect("an address"));
+    drop(free);
+    let plan = |version| Plan { version, cli: Some(cli.clone()), ..Plan::default() };
+    let world = World::open(folder.path(), plan("old")).expect("open");
+    let mut client = Client::dealer(&cli);
+    assert_eq!(client.data("version", json!({}))["version"], "old");
+    let _relay = world.hand_over();
+    let mut world = None;
+    eventually("the port is free", || {
+        world = World::open(folder.path(), plan("new")).ok();
+        world.is_some()
+    });
+    assert_eq!(client.data("version", json!({}))["version"], "new", "it connected anew");
+}
+
+#[test]
 fn a_relay_that_nobody_follows_leaves_nothing_behind() {
     let folder = tempfile::tempdir().expect("folder");
     let world = open(folder.path(), "old");

@@ -55,11 +55,18 @@ pub struct Plan {
     pub options: GatewayOptions,
     /// What it calls itself.
     pub version: &'static str,
+    /// Another endpoint for commands than a file.
+    pub cli: Option<String>,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { models: vec!["ready".into()], options: GatewayOptions::default(), version: "1.2.3" }
+        Self {
+            models: vec!["ready".into()],
+            options: GatewayOptions::default(),
+            version: "1.2.3",
+            cli: None,
+        }
     }
 }
 
@@ -248,8 +255,9 @@ async fn live(
             pid: std::process::id(),
             clock: Clock::start(),
             client_endpoint: endpoint(&folder, "client"),
-            cli_endpoint: endpoint(&folder, "cli"),
+            cli_endpoint: plan.cli.clone().unwrap_or_else(|| endpoint(&folder, "cli")),
             log_dir: "/logs".into(),
+            runtime_dir: folder.join("run"),
             allow_chaos: false,
         },
         registry: registry.recipient(),

@@ -84,6 +84,7 @@ fn facts() -> ServiceFacts {
         client_endpoint: "ipc:///c".into(),
         cli_endpoint: "ipc:///m".into(),
         log_dir: "/logs".into(),
+        runtime_dir: "/run/symphony".into(),
         allow_chaos: false,
     }
 }

@@ -64,7 +64,7 @@ impl PollLoop {
     pub(super) fn run(mut self) -> zmq::Result<()> {
         while !self.is_over() {
             if self.shared.is_handing_over() {
-                return self.into_relay().run();
+                return self.into_relay()?.run();
             }
             let sent = self.send_replies()?;
             let retried = self.delivery.retry()?;
@@ -84,7 +84,7 @@ impl PollLoop {
         Ok(())
     }
 
-    fn into_relay(self) -> Relay {
+    fn into_relay(self) -> zmq::Result<Relay> {
         let in_tree = self.direct + self.desk + self.late;
         let Self { delivery, inbox, shared, clock, unanswered, .. } = self;
         Relay::new(delivery, inbox, shared, clock, Pending { in_tree, unanswered })

@@ -17,7 +17,7 @@ use crate::limits;
 pub(super) struct Sockets {
     cli: zmq::Socket,
     handshake: zmq::Socket,
-    _context: zmq::Context,
+    context: zmq::Context,
     files: Vec<(Door, SocketFile)>,
 }
 
@@ -36,19 +36,33 @@ impl Sockets {
         let mut files = Vec::new();
         let mut open = |door, endpoint: &str| {
             let (socket, file) = open_one(&context, endpoint, clock, deadline)?;
+            let file = file.or_else(|| {
+                let way = facts.runtime_dir.join(way_of(door));
+                open_way(&socket, &way, clock, deadline)
+            });
             files.extend(file.map(|file| (door, file)));
             Ok(socket)
         };
         let cli = open(Door::Cli, &facts.cli_endpoint)?;
         let handshake = open(Door::Handshake, &facts.client_endpoint)?;
-        Ok(Self { cli, handshake, _context: context, files })
+        Ok(Self { cli, handshake, context, files })
     }
 
     /// Leaves the paths to a successor. Clients that are connected stay, and others reach these sockets until those of the
-    /// successor stand there.
-    pub(super) fn leave(&mut self) -> Vec<(Door, LeftSocket)> {
+    /// successor stand there. A socket without a way to the successor is closed: its clients connect anew.
+    ///
+    /// # Errors
+    /// What libzmq says.
+    pub(super) fn leave(&mut self) -> zmq::Result<Vec<(Door, LeftSocket)>> {
         let left = self.files.drain(..).filter_map(|(door, mut file)| Some((door, file.leave()?)));
-        left.collect()
+        let left: Vec<_> = left.collect();
+        for (door, socket) in [(Door::Cli, &mut self.cli), (Door::Handshake, &mut self.handshake)] {
+            if !left.iter().any(|(with_way, _)| *with_way == door) {
+                tracing::warn!(?door, "there is no way to the successor: clients connect anew");
+                *socket = self.context.socket(zmq::ROUTER)?;
+            }
+        }
+        Ok(left)
     }
 
     pub(super) fn of(&self, door: Door) -> &zmq::Socket {
@@ -188,6 +202,35 @@ fn open_one(
             let mut file = SocketFile::claim(&path, clock, deadline)?;
             file.bind_with(|staged| bind_file(&socket, staged, endpoint))?;
             Ok((socket, Some(file)))
+        }
+    }
+}
+
+/// The name of the file by which a predecessor reaches a socket that has none, in the private folder of the service.
+fn way_of(door: Door) -> &'static str {
+    match door {
+        Door::Cli => "cli.way",
+        Door::Handshake => "client.way",
+    }
+}
+
+/// A TCP socket is bound to a file, too: who connects to its address may reach whichever process accepts first.
+fn open_way(
+    socket: &zmq::Socket,
+    path: &Path,
+    clock: Clock,
+    deadline: Moment,
+) -> Option<SocketFile> {
+    let bound = SocketFile::claim(path, clock, deadline).and_then(|mut file| {
+        let endpoint = path.display().to_string();
+        file.bind_with(|staged| bind_file(socket, staged, &endpoint))?;
+        Ok(file)
+    });
+    match bound {
+        Ok(file) => Some(file),
+        Err(error) => {
+            tracing::warn!(%error, "clients will have to connect anew when the service is upgraded");
+            None
         }
     }
 }

@@ -62,16 +62,19 @@ struct Way {
 
 impl Relay {
     /// Leaves the sockets' paths to the successor.
+    ///
+    /// # Errors
+    /// What libzmq says.
     pub(super) fn new(
         mut delivery: Delivery,
         inbox: mpsc::Receiver<Outgoing>,
         shared: Arc<Shared>,
         clock: Clock,
         Pending { in_tree, unanswered }: Pending,
-    ) -> Self {
-        let left = delivery.sockets.leave();
+    ) -> zmq::Result<Self> {
+        let left = delivery.sockets.leave()?;
         let doors = left.into_iter().map(|(door, left)| Way { door, left, is_open: false });
-        Self {
+        Ok(Self {
             links: Links::default(),
             context: zmq::Context::new(),
             delivery,
@@ -85,7 +88,7 @@ impl Relay {
             since: clock.now(),
             last: clock.now(),
             passed_on: 0,
-        }
+        })
     }
 
     /// Runs until nobody needs it any more, or [`Shared::stop`].
