@@ -2,6 +2,7 @@
 //!
 //! [`serve`] is the whole program in one call. [`Service`] is the same inside an actix system that is there already.
 
+mod heart;
 mod reloads;
 
 use std::fs;
@@ -9,16 +10,21 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use actix::Addr;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
+use self::heart::HeartSide;
 use self::reloads::Reloads;
 use crate::clock::Clock;
 use crate::events::EventLog;
 use crate::events::messages::Record;
 use crate::gateway::doors::{Control, ControlHandle};
+use crate::gateway::heart_view::HeartFacts;
+use crate::heart::link::Connection;
+use crate::heart::protocol::FromCore;
 use crate::instance::desk::{Autostart, ModelDesk, UseModels};
 use crate::instance::preflight;
 use crate::launcher::Launcher;
@@ -54,6 +60,8 @@ pub struct ServeOptions {
     pub stop_asked: Option<Arc<AtomicBool>>,
     /// The running program is `symphony`, and so its own helper for cgroups. Without it they need `service.symphony_binary`.
     pub is_symphony_program: bool,
+    /// The heart that started this process.
+    pub heart: Option<Connection>,
 }
 
 /// Why the service ended with an error.
@@ -72,7 +80,12 @@ pub enum ServeError {
 /// # Errors
 /// [`ServeError`]; the processes of all backends are gone then, too.
 pub fn serve(settings: Settings, options: ServeOptions) -> Result<(), ServeError> {
-    let system = actix_rt::System::new();
+    // made here, since actix panics where it cannot be made
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| {
+        ServeError::Startup(format!("cannot make the runtime of the service: {error}"))
+    })?;
+    let system = actix_rt::System::with_tokio_rt(|| runtime);
     system.block_on(async {
         // before anything is started, so that no moment is without them
         let signals = Signals::listen().map_err(|error| ServeError::Startup(error.to_string()))?;
@@ -98,6 +111,7 @@ pub struct Service {
     exit: Option<RunningChild>,
     wishes: mpsc::Receiver<Control>,
     reloads: Reloads,
+    heart: Option<HeartSide>,
     /// Looks at the thread until the service is dropped.
     _watchdog: Option<Watchdog>,
 }
@@ -107,14 +121,28 @@ impl Service {
     ///
     /// # Errors
     /// [`ServeError::Startup`]; nothing is left running then.
-    pub async fn start(settings: Settings, options: ServeOptions) -> Result<Self, ServeError> {
+    pub async fn start(settings: Settings, mut options: ServeOptions) -> Result<Self, ServeError> {
         let startup = |error: std::io::Error| ServeError::Startup(error.to_string());
+        let heart = options.heart.take().map(HeartSide::begin).transpose();
+        let heart = heart.map_err(|error| ServeError::Startup(error.to_string()))?;
+        let (heart, facts) = match heart {
+            Some((heart, _, facts)) => (Some(heart), facts),
+            None => (None, HeartFacts::default()),
+        };
         prepare_folders(&settings).map_err(ServeError::Startup)?;
         let launcher_options =
             LocalOptions { cgroup: cgroup(&settings, &options), ..LocalOptions::default() };
         let launcher = LocalLauncher::start(launcher_options).map_err(startup)?;
         let prober = LocalProber::start().map_err(startup)?;
-        Self::assemble(settings, options, Arc::new(launcher), Arc::new(prober), true).await
+        Self::assemble(
+            settings,
+            options,
+            Arc::new(launcher),
+            Arc::new(prober),
+            true,
+            (heart, facts),
+        )
+        .await
     }
 
     /// As [`Service::start`], with another way to run processes and to ask backends.
@@ -127,7 +155,8 @@ impl Service {
         launcher: Arc<dyn Launcher>,
         prober: Arc<dyn Prober>,
     ) -> Result<Self, ServeError> {
-        Self::assemble(settings, options, launcher, prober, false).await
+        let no_heart = (None, HeartFacts::default());
+        Self::assemble(settings, options, launcher, prober, false, no_heart).await
     }
 
     /// `watched`: whether a watchdog looks at the thread, which makes sense in real time alone.
@@ -137,6 +166,7 @@ impl Service {
         launcher: Arc<dyn Launcher>,
         prober: Arc<dyn Prober>,
         watched: bool,
+        (mut heart, heart_facts): (Option<HeartSide>, HeartFacts),
     ) -> Result<Self, ServeError> {
         let (control, wishes) = ControlHandle::channel();
         let settings = Arc::new(settings);
@@ -148,6 +178,7 @@ impl Service {
             prober,
             control,
             allow_chaos: options.allow_chaos,
+            heart: heart_facts,
             open_sockets: Default::default(),
             last_event: Arc::default(),
             table: Place::default(),
@@ -167,14 +198,25 @@ impl Service {
             }
         };
         let reloads = Reloads::new(options.loader);
-        let service = Self { wiring, root, exit: Some(exit), wishes, reloads, _watchdog: watchdog };
+        let mut notices = Vec::new();
+        if let Some(heart) = &mut heart {
+            heart.beat_for(root.clone());
+            notices = std::mem::take(&mut heart.notices);
+        }
+        let service =
+            Self { wiring, root, exit: Some(exit), wishes, reloads, heart, _watchdog: watchdog };
         service.record("service_started", None);
+        for (kind, cause) in notices {
+            service.record(kind, Some(cause));
+        }
         if let Ok(desk) = service.wiring.desk.get() {
             desk.do_send(Autostart);
         }
         if let Some(on_ready) = options.on_ready {
             on_ready();
         }
+        service.tell_heart_grace();
+        service.tell_heart(FromCore::Ready);
         Ok(service)
     }
 
@@ -237,6 +279,9 @@ impl Service {
                     Wish::Stop => break,
                     Wish::Reload => self.reloads.ask(None),
                 },
+                () = heart::lost(&mut self.heart) => {
+                    self.record("heart_lost", Some("nothing will replace this service when it fails".into()));
+                }
                 (read, askers) = self.reloads.read() => {
                     let outcome = read.and_then(|fresh| self.apply(fresh));
                     tell_reload(&outcome);
@@ -267,6 +312,7 @@ impl Service {
                 },
             }
         }
+        self.tell_heart(FromCore::Stopping);
         // a reload that is being read is given up, and who asked for one is told
         drop(self.reloads);
         let wishes = &mut self.wishes;
@@ -305,6 +351,7 @@ impl Service {
         let fresh = keep_what_is_in_use(&self.wiring.settings.borrow(), fresh);
         let settings = Arc::new(fresh.service.clone());
         self.wiring.use_settings(Arc::new(fresh));
+        self.tell_heart_grace();
         let catalogue = self.wiring.catalogue();
         self.wiring.registry.get()?.do_send(UseCatalogue(catalogue.clone()));
         self.wiring.desk.get()?.do_send(UseModels { catalogue, settings });
@@ -319,6 +366,20 @@ impl Service {
             )),
         );
         Ok(outcome)
+    }
+
+    fn tell_heart(&self, message: FromCore) {
+        if let Some(heart) = &self.heart {
+            heart.link.tell(message);
+        }
+    }
+
+    fn tell_heart_grace(&self) {
+        if let Some(heart) = &self.heart {
+            let longest =
+                Duration::from_millis(self.wiring.longest_stop_ms.load(Ordering::Relaxed));
+            heart.tell_grace(longest + limits::STOP_SLACK);
+        }
     }
 
     fn record(&self, kind: &'static str, cause: Option<String>) {

@@ -380,3 +380,46 @@ pub const HEART_PACKET_BYTES: usize = 16 * 1024;
 pub const HEART_WELCOME: Duration = Duration::from_secs(10);
 /// Beats that wait for a heart that does not read: later ones say nothing new.
 pub const HEART_BEATS_WAITING: usize = 16;
+/// A beat of the core: ten of them in the shortest patience that is the rule.
+pub const HEART_BEAT_EVERY: Duration = Duration::from_secs(1);
+/// The heart looks at its core at least this often: beats come as often, so that it costs no wake-up of its own.
+pub const HEART_TICK: Duration = Duration::from_secs(1);
+/// A heart that did not run itself for so long (three ticks) judges nobody by that time.
+pub const HEART_AWAY: Duration = Duration::from_secs(3);
+/// How long a core may take to its first beat: it reads the configuration, waits for sockets of its predecessor and takes up
+/// a thousand backends; on a loaded machine with a slow disk that is some ten seconds.
+pub const HEART_START: Duration = Duration::from_secs(60);
+/// The delay before a core is started whose predecessor did not get ready; it doubles with each.
+pub const HEART_DELAY_MIN: Duration = Duration::from_millis(100);
+/// And ends here: a service that comes back must not be waited for longer than a person does.
+pub const HEART_DELAY_MAX: Duration = Duration::from_secs(5);
+/// Zombies that the heart keeps for the next core, and exits that it remembers of others: one for each model that may be configured
+/// would be as many as the kernel has pids; scale is proven at a thousand.
+pub const HEART_ZOMBIES: usize = 4096;
+/// How long the heart keeps a zombie that a living core does not ask for: a core asks within milliseconds.
+pub const HEART_ZOMBIE_FOR: Duration = Duration::from_secs(10);
+/// How long processes may take to be gone after a KILL of the heart or the guard: what is there then, the kernel holds.
+pub const HEART_KILL_WAIT: Duration = Duration::from_secs(5);
+/// Between two looks at what is being ended.
+pub const HEART_END_EVERY: Duration = Duration::from_millis(50);
+/// Descriptors that the heart holds for its cores: with its own they stay below the 1,024 that a process may commonly have.
+pub const HEART_HELD: usize = 900;
+/// Packets that a core has not read. It reads at all times; after so many it is as good as wedged, and the rest is dropped.
+pub const HEART_OUTBOX: usize = 8192;
+/// Before the lock of a pid file is tried again that a guard holds.
+pub const PID_FILE_RETRY: Duration = Duration::from_millis(50);
+/// Bytes of a pid file that are looked at.
+pub const PID_FILE_BYTES: u64 = 64;
+/// Packets of the core that are taken before signals and children have a turn.
+pub const HEART_PACKETS_IN_A_ROW: usize = 1024;
+/// How long a start waits for a guard that ends what a dead service left: its TERM, its KILL, and some.
+pub const GUARD_PATIENCE: Duration =
+    Duration::from_secs(GUARD_TERM.as_secs() + HEART_KILL_WAIT.as_secs() + 5);
+/// What a guard gives processes to end after TERM: nobody is there any more who would know their own grace.
+pub const GUARD_TERM: Duration = Duration::from_secs(10);
+/// Before a guard that died is replaced again.
+pub const GUARD_RETRY: Duration = Duration::from_secs(5);
+/// How long a guard may take to end when it is told that it may: it only has to wake up.
+pub const GUARD_DISMISSED: Duration = Duration::from_secs(5);
+/// Between two looks at whether it has, and of a guard at whether somebody took over.
+pub const GUARD_LOOK_EVERY: Duration = Duration::from_millis(20);

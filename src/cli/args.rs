@@ -180,6 +180,9 @@ pub struct StartArgs {
 /// `serve`.
 #[derive(Debug, Args)]
 pub struct ServeArgs {
+    /// Standard input is the socket of a heart
+    #[arg(long, hide = true)]
+    pub under_heart: bool,
     /// Leave the session of the terminal; stdout and stderr lead to this log file already
     #[arg(long, value_name = "LOG", hide = true)]
     pub detached: Option<PathBuf>,

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -11,8 +11,10 @@ use rustix::process::{Pid, Signal, kill_process, setsid};
 
 use super::configuration::Request;
 use super::error::CliError;
+use super::heart;
 use super::session::live_service;
 use crate::clock::Clock;
+use crate::heart::run::IN_USE;
 use crate::limits;
 use crate::settings::model::Settings;
 use crate::telemetry::service_log;
@@ -22,7 +24,7 @@ use crate::telemetry::service_log;
 pub enum Started {
     /// It is ready.
     Ready {
-        /// The process that answers.
+        /// The process to signal: the heart of the service.
         pid: u64,
     },
     /// Another service took the endpoint first.
@@ -74,7 +76,7 @@ pub fn launch(settings: &Settings, request: &Request) -> Result<Launched, CliErr
     let (log, log_begin) = open_log(&log_path).map_err(|error| {
         CliError::Failed(format!("cannot open the log {}: {error}", log_path.display()))
     })?;
-    let child = spawn(request, &log_path, log)
+    let child = spawn(settings, request, &log_path, log)
         .map_err(|error| CliError::Failed(format!("cannot start the service: {error}")))?;
     Ok(Launched { child, log_path, log_begin })
 }
@@ -114,24 +116,8 @@ fn open_log(path: &Path) -> io::Result<(File, u64)> {
     Ok((log, begin))
 }
 
-fn spawn(request: &Request, log_path: &Path, log: File) -> io::Result<Child> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command.arg("serve").arg("--detached").arg(log_path);
-    if let Some(config) = &request.config {
-        command.arg("--config").arg(config);
-    }
-    if let Some(folder) = &request.flags.backend_path {
-        command.arg("--backend-path").arg(folder);
-    }
-    if let Some(level) = request.flags.log_level {
-        command.arg("--log-level").arg(level.to_string());
-    }
-    if let Some(form) = request.flags.log_format {
-        command.arg("--log-format").arg(form.to_string());
-    }
-    if request.flags.allow_chaos {
-        command.arg("--allow-chaos");
-    }
+fn spawn(settings: &Settings, request: &Request, log_path: &Path, log: File) -> io::Result<Child> {
+    let mut command = heart::command(&heart::options(settings, request, Some(log_path)));
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     command.spawn()
 }
@@ -149,10 +135,16 @@ fn wait_until_ready(
         // asked after the look at the child: one that ended found another service, or a fault
         let answering = live_service(endpoint).ok().flatten();
         match (answering, exited) {
-            (Some(pid), None) if pid.is_none_or(|pid| pid == own_pid) => {
-                return Ok(Started::Ready { pid: pid.unwrap_or(own_pid) });
+            (Some(service), None) if service.is_of(own_pid) => {
+                return Ok(Started::Ready { pid: own_pid });
             }
-            (Some(_), Some(status)) if status.success() => return Ok(Started::Already),
+            (Some(_), Some(status)) if status.success() || is_in_use(status) => {
+                return Ok(Started::Already);
+            }
+            // another start was first, and is not ready yet
+            (None, Some(status)) if is_in_use(status) && clock.now() < deadline => {
+                thread::park_timeout(limits::DAEMON_CHECK_EVERY);
+            }
             (_, Some(status)) => return Err(exit_words(status)),
             (_, None) if clock.now() >= deadline => {
                 return Err(format!("not ready within {}", humantime::format_duration(patience)));
@@ -160,6 +152,11 @@ fn wait_until_ready(
             (_, None) => thread::park_timeout(limits::DAEMON_CHECK_EVERY),
         }
     }
+}
+
+/// Whether a heart ended because another service has its runtime folder.
+fn is_in_use(status: ExitStatus) -> bool {
+    status.code() == Some(i32::from(IN_USE))
 }
 
 fn exit_words(status: ExitStatus) -> String {

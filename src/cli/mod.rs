@@ -12,6 +12,7 @@ pub mod early_stop;
 pub mod error;
 pub mod exec_shim;
 pub mod follow;
+pub mod heart;
 pub mod helper;
 pub mod interruption;
 pub mod models;
@@ -21,6 +22,7 @@ pub mod parse;
 pub mod progress;
 pub mod session;
 pub mod stage;
+pub mod surroundings;
 pub mod table;
 pub mod times;
 
@@ -33,7 +35,7 @@ use session::Session;
 
 /// Parses the arguments of this process, carries out the command, answers the exit code.
 pub fn main() -> ExitCode {
-    run(std::env::args_os())
+    heart::run_if_one().unwrap_or_else(|| run(std::env::args_os()))
 }
 
 fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {

@@ -109,18 +109,39 @@ impl Session {
     }
 }
 
-/// Whether a live service answers on an endpoint, and with which pid.
+/// A service that answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LiveService {
+    /// The process that answers; `None`: it does not tell.
+    pub pid: Option<u64>,
+    /// The process of its heart, where it has one.
+    pub heart: Option<u64>,
+}
+
+impl LiveService {
+    /// Whether it is the service whose first process is this one. Who tells nothing may be.
+    pub fn is_of(self, first: u64) -> bool {
+        let told = self.heart.or(self.pid);
+        told.is_none_or(|told| told == first)
+    }
+}
+
+/// Whether a live service answers on an endpoint.
 ///
 /// # Errors
 /// When somebody listens there that does not answer, or the endpoint may not be used.
-pub fn live_service(endpoint: &str) -> Result<Option<Option<u64>>, ClientError> {
+pub fn live_service(endpoint: &str) -> Result<Option<LiveService>, ClientError> {
     let answer = Client::connect(endpoint).and_then(|client| {
         client.ask("status", Value::Object(Default::default()), limits::LIVE_SERVICE_PATIENCE)
     });
     match answer {
-        Ok(answer) => Ok(Some(answer.value()["pid"].as_u64())),
+        Ok(answer) => {
+            let status = answer.value();
+            let (pid, heart) = (status["pid"].as_u64(), status["heart"]["pid"].as_u64());
+            Ok(Some(LiveService { pid, heart }))
+        }
         // it refuses, so it lives
-        Err(ClientError::Refused(_)) => Ok(Some(None)),
+        Err(ClientError::Refused(_)) => Ok(Some(LiveService { pid: None, heart: None })),
         Err(ClientError::NoService | ClientError::Gone) => Ok(None),
         Err(error) => Err(error),
     }

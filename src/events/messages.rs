@@ -26,7 +26,8 @@ pub struct LifecycleEvent {
     pub generation: Option<Generation>,
     /// What happened: `starting`, `ready`, `unhealthy`, `exited`, `backoff`, `parked`, `stopping`, `stopped`,
     /// `unkillable`, `actor_failed`, `actor_restarted`, `wedged`, `escalated`, `group_restarting`,
-    /// `group_parked`, `group_gave_up`, `group_not_started`, `reloaded`, `service_started`, `service_stopping`.
+    /// `group_parked`, `group_gave_up`, `group_not_started`, `reloaded`, `service_started`, `service_stopping`,
+    /// `core_replaced`, `upgrade_failed`, `heart_lost`.
     pub kind: String,
     /// The cause, in words.
     #[serde(skip_serializing_if = "Option::is_none", default)]

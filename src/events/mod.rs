@@ -79,9 +79,9 @@ fn log(event: &LifecycleEvent) {
     }
     match event.kind.as_str() {
         "parked" | "unkillable" | "escalated" | "group_gave_up" | "group_not_started"
-        | "wedged" => line!(error),
+        | "heart_lost" | "upgrade_failed" | "wedged" => line!(error),
         "group_restarting" | "group_parked" | "exited" | "unhealthy" | "actor_failed"
-        | "actor_restarted" => line!(warn),
+        | "actor_restarted" | "core_replaced" => line!(warn),
         _ => line!(info),
     }
 }

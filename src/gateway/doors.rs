@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use actix::Recipient;
 use tokio::sync::{mpsc, oneshot};
 
+use super::heart_view::HeartFacts;
 use super::open_sockets::OpenSockets;
 use crate::clock::Clock;
 use crate::events::messages::ReadEvents;
@@ -56,6 +57,8 @@ pub struct ServiceFacts {
     pub runtime_dir: PathBuf,
     /// Whether the service was started to be tried by `chaos`: then parts of it may be made to panic.
     pub allow_chaos: bool,
+    /// The parent process of the service.
+    pub heart: HeartFacts,
 }
 
 /// A wish that concerns the whole service.

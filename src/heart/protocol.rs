@@ -108,6 +108,8 @@ pub struct Welcome {
     pub restarts: u64,
     /// Why the last one was.
     pub last_cause: Option<String>,
+    /// Why the one just before this one was, where it was.
+    pub replaces: Option<String>,
     /// Something that this core is to put on record: an upgrade that failed, and why.
     pub notice: Option<String>,
 }

@@ -216,6 +216,7 @@ fn doors(wiring: &Wiring) -> Result<Doors, String> {
             log_dir: settings.service.log_dir.clone(),
             runtime_dir: settings.service.runtime_dir.clone(),
             allow_chaos: wiring.allow_chaos,
+            heart: wiring.heart.clone(),
         },
         registry: wiring.registry.get()?.recipient(),
         load: desk.clone().recipient(),

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::events::EventLog;
 use crate::gateway::doors::ControlHandle;
+use crate::gateway::heart_view::HeartFacts;
 use crate::gateway::open_sockets::OpenSockets;
 use crate::gateway::zmq::ZmqGateway;
 use crate::instance::desk::ModelDesk;
@@ -64,6 +65,8 @@ pub struct Wiring {
     pub control: ControlHandle,
     /// Whether parts may be made to panic from outside.
     pub allow_chaos: bool,
+    /// The parent process of the service.
+    pub heart: HeartFacts,
     /// Whether a gateway has its sockets open.
     pub open_sockets: OpenSockets,
     /// The longest that any instance may take to stop, by all settings that were ever in force: one that a reload took out, or
@@ -88,9 +91,7 @@ pub struct Wiring {
 impl Wiring {
     /// Settings come into force.
     pub fn use_settings(&self, settings: Arc<Settings>) {
-        let backends = settings.models.iter().filter_map(|model| model.backend.as_ref());
-        let longest = backends.map(|backend| backend.stop.grace + backend.stop.kill_grace).max();
-        let longest_ms = longest.unwrap_or_default().as_millis();
+        let longest_ms = settings.longest_stop().as_millis();
         let longest_ms = u64::try_from(longest_ms).unwrap_or(u64::MAX);
         self.longest_stop_ms.fetch_max(longest_ms, Ordering::Relaxed);
         self.settings.send_replace(settings);

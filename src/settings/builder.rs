@@ -5,14 +5,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::endpoint::{Endpoint, socket_path_fits};
 use super::error::{FaultList, SettingsError};
 use super::fault::Fault;
 use super::groups;
 use super::model::{
-    BackendKind, BackendSpec, Endpoints, GroupSpec, LaunchForm, LoggingSettings, ModelSpec,
-    ServiceSettings, Settings, Transport,
+    BackendKind, BackendSpec, Endpoints, GroupSpec, HeartSettings, LaunchForm, LoggingSettings,
+    ModelSpec, ServiceSettings, Settings, Transport,
 };
 use super::policies::HEALTH_PATH;
 use super::policy::{
@@ -64,6 +65,7 @@ impl Settings {
                 cgroup: CgroupChoice::Off,
                 spawns_at_once: service::SPAWNS_AT_ONCE,
                 drain_timeout: service::DRAIN_TIMEOUT,
+                heart: HeartSettings::default(),
             },
             logging: LoggingSettings::default(),
             models: Vec::new(),
@@ -71,6 +73,15 @@ impl Settings {
             source: None,
             warnings: Vec::new(),
         })
+    }
+
+    /// The longest that any model may take to stop.
+    pub fn longest_stop(&self) -> Duration {
+        let backends = self.models.iter().filter_map(|model| model.backend.as_ref());
+        backends
+            .map(|backend| backend.stop.grace + backend.stop.kill_grace)
+            .max()
+            .unwrap_or_default()
     }
 
     /// The same with one more model.

@@ -135,6 +135,7 @@ fn service_wide(old: &Settings, new: &Settings, outcome: &mut ReloadOutcome) {
         ("service.symphony_binary", a.symphony_binary != b.symphony_binary),
         ("service.cgroup", a.cgroup != b.cgroup),
         ("service.spawns_at_once", a.spawns_at_once != b.spawns_at_once),
+        ("service.heart", a.heart != b.heart),
         ("logging.form", old.logging.form != new.logging.form),
         ("logging.format", old.logging.format != new.logging.format),
         ("logging.date_format", old.logging.date_format != new.logging.date_format),

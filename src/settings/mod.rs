@@ -25,6 +25,7 @@ mod environment;
 mod error;
 mod fault;
 mod groups;
+mod heart;
 mod load;
 pub mod logging;
 mod lookup;

@@ -61,6 +61,23 @@ pub struct ServiceSettings {
     pub spawns_at_once: usize,
     /// Time for requests under way before the instances are stopped.
     pub drain_timeout: Duration,
+    /// How the parent process of the service judges it.
+    pub heart: HeartSettings,
+}
+
+/// How the heart, the parent process of a service that was started by `start-service`, judges it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeartSettings {
+    /// A core that makes no progress for so long is killed and replaced.
+    pub wedge_timeout: Duration,
+    /// Restarts of the core that are allowed in `period`; the next one ends the service and its models.
+    pub restarts: u32,
+    /// The length of that window.
+    pub period: Duration,
+    /// How long models live on when heart and core are both gone.
+    pub adoption_grace: Duration,
+    /// How long the core of another program may take to get ready before the old one comes back.
+    pub upgrade_timeout: Duration,
 }
 
 /// What the service logs.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::anchor::Anchors;
 use super::endpoint::{Endpoint, socket_path_fits};
 use super::fault::Faults;
+use super::heart;
 use super::lookup::{ServiceFolders, backend_path};
 use super::model::{Endpoints, LoggingSettings, ServiceSettings};
 use super::path::KeyPath;
@@ -132,6 +133,7 @@ pub(super) fn service(
         CgroupChoice::Auto
     });
     let drain_timeout = reader.duration(&["drain_timeout"], raw.drain_timeout.as_ref());
+    let heart = heart::read(&raw.heart, &mut reader);
     ServiceSettings {
         backend_path: configured_backend_path.or_else(|| backend_path(anchors.sources)),
         interpreter,
@@ -142,5 +144,6 @@ pub(super) fn service(
         cgroup,
         spawns_at_once: raw.spawns_at_once.unwrap_or(SPAWNS_AT_ONCE),
         drain_timeout: drain_timeout.unwrap_or(DRAIN_TIMEOUT),
+        heart,
     }
 }

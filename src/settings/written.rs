@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 
 use super::groups;
 use super::model::{
-    BackendSpec, Endpoints, GroupSpec, LaunchForm, LoggingSettings, ServiceSettings, Transport,
+    BackendSpec, Endpoints, GroupSpec, HeartSettings, LaunchForm, LoggingSettings, ServiceSettings,
+    Transport,
 };
 use super::policy::{GroupStrategy, HealthCheck, Readiness};
 use super::quantity::{format_duration, format_size};
@@ -35,6 +36,7 @@ pub(super) fn default_values() -> Vec<(&'static str, Map<String, Value>)> {
                 "drain_timeout": format_duration(service::DRAIN_TIMEOUT),
             })),
         ),
+        ("Heart", table(&heart(&HeartSettings::default()))),
         ("Model", table(&json!({ "autostart": false, "after": [] }))),
         (
             "Group",
@@ -87,12 +89,23 @@ pub(super) fn service_table(service: &ServiceSettings) -> Value {
         "cgroup": service.cgroup.to_string(),
         "spawns_at_once": service.spawns_at_once,
         "drain_timeout": format_duration(service.drain_timeout),
+        "heart": heart(&service.heart),
     });
     let text =
         |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
     insert(&mut table, "backend_path", text(&service.backend_path));
     insert(&mut table, "symphony_binary", text(&service.symphony_binary));
     table
+}
+
+fn heart(heart: &HeartSettings) -> Value {
+    json!({
+        "wedge_timeout": format_duration(heart.wedge_timeout),
+        "restarts": heart.restarts,
+        "period": format_duration(heart.period),
+        "adoption_grace": format_duration(heart.adoption_grace),
+        "upgrade_timeout": format_duration(heart.upgrade_timeout),
+    })
 }
 
 /// A group, with every key.

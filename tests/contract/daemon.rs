@@ -34,7 +34,9 @@ fn a_daemon_is_ready_when_the_command_returns_and_gone_when_it_is_stopped() {
     let pid = pid_in(&run.stdout);
     assert!(place.path("run/cli").exists() && place.path("run/clients").exists());
     let mut cli = Client::dealer(&place.cli_endpoint());
-    assert_eq!(cli.data("version", json!({}))["pid"], pid);
+    assert_eq!(cli.data("status", json!({}))["heart"]["pid"], pid);
+    let told = std::fs::read_to_string(place.path("runtime/service.pid")).expect("its pid file");
+    assert_eq!(told, format!("{pid}\n"));
     // it is out of reach of this terminal's end
     assert_eq!(getsid(pid_of(&pid)).expect("it runs"), pid_of(&pid).expect("a pid"));
 
@@ -64,7 +66,7 @@ fn without_the_flag_the_service_runs_in_the_foreground() {
     let place = Place::with_models(vec![fake("tiny", &[])]);
     let mut command = place.command(&["start-service", "--log-level", "Debug"]);
     let mut service = place.launch(&mut command, &place.cli_endpoint(), &place.client_endpoint());
-    assert_eq!(service.cli().data("version", json!({}))["pid"], service.pid());
+    assert_eq!(service.cli().data("status", json!({}))["heart"]["pid"], service.pid());
     service.load("tiny");
     service.logs("symphony-mgmt: service_started");
     service.stop();
@@ -99,7 +101,8 @@ fn two_daemons_at_once_leave_one() {
     let lost = other.code == Some(1) && other.stderr.contains(&place.text("run/cli"));
     assert!(found || lost, "{other:?}");
     let pid = pid_in(&started[0].stdout);
-    assert_eq!(Client::dealer(&place.cli_endpoint()).data("version", json!({}))["pid"], pid);
+    let status = Client::dealer(&place.cli_endpoint()).data("status", json!({}));
+    assert_eq!(status["heart"]["pid"], pid);
     assert_eq!(place.run(&["stop-service", "--wait"]).code, Some(0));
     gone(&pid);
     place.assert_nothing_left();

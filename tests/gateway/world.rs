@@ -259,6 +259,7 @@ async fn live(
             log_dir: "/logs".into(),
             runtime_dir: folder.join("run"),
             allow_chaos: false,
+            heart: Default::default(),
         },
         registry: registry.recipient(),
         load: desk.clone().recipient(),

@@ -10,8 +10,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("limits", &[]),
     ("clock", &[]),
     ("ids", &["limits"]),
-    ("heart", &["clock", "ids", "limits"]),
     ("supervision", &["clock", "limits"]),
+    // of the supervision layer it has the arithmetic alone
+    ("heart", &["clock", "ids", "limits", "supervision::backoff", "supervision::window"]),
     ("settings", &["ids", "limits"]),
     ("telemetry", &["clock", "limits", "settings"]),
     ("upgrade", &["clock", "limits"]),
@@ -85,6 +86,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             "clock",
             "events",
             "gateway::doors",
+            "gateway::heart_view",
+            "heart",
             "instance",
             "launcher",
             "limits",
@@ -118,6 +121,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "clock",
             "engine",
             "events::messages",
+            "heart",
             "instance::messages",
             // what the helper between the launcher and a backend says to the launcher
             "launcher::SHIM_FAILED",
@@ -179,6 +183,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
             "src/cli/early_stop.rs",
             "src/cli/interruption.rs",
             "src/engine/serve.rs",
+            "src/heart/",
             "src/launcher/",
         ],
     ),
@@ -202,6 +207,7 @@ const EVERYWHERE: &[&str] = &["src/"];
 /// Actors and those who start or reach them. Not the command line, the engine, the settings, the log.
 const ACTORS: &[&str] = &[
     "src/app.rs",
+    "src/app/",
     "src/events/",
     "src/gateway/",
     "src/instance/",
@@ -225,6 +231,7 @@ const PARTS: &[(&str, &[&str])] = &[
             "src/cli/interruption.rs",
             "src/cli/stage.rs",
             "src/engine/mod.rs",
+            "src/heart/",
             "src/launcher/local/",
             "src/settings/sources.rs",
             "src/upgrade/",
@@ -232,7 +239,13 @@ const PARTS: &[(&str, &[&str])] = &[
     ),
     (
         "std::process::Command",
-        &["src/cli/daemon.rs", "src/cli/exec_shim.rs", "src/launcher/local/", "src/upgrade/"],
+        &[
+            "src/cli/exec_shim.rs",
+            "src/cli/heart.rs",
+            "src/heart/",
+            "src/launcher/local/",
+            "src/upgrade/",
+        ],
     ),
     // decisions take moments; wall time is for people
     ("std::time::Instant", &[]),

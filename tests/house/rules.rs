@@ -272,6 +272,7 @@ fn the_rules_of_this_file_see_what_they_look_for() {
 
 /// What decides: restarts, windows, delays, health, starts and stops, of actors and of processes.
 const DECISION_CORES: &[&str] = &[
+    "src/heart/core.rs",
     "src/instance/group/core.rs",
     "src/instance/group/standing.rs",
     "src/instance/health.rs",

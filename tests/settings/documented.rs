@@ -20,6 +20,7 @@ fn keys() -> BTreeMap<String, Option<Value>> {
         ("Endpoints", "endpoints."),
         ("Logging", "logging."),
         ("Service", "service."),
+        ("Heart", "service.heart."),
         ("Model", ""),
         ("Group", "groups."),
         ("Backend", ""),

@@ -13,35 +13,44 @@ use crate::cli::daemon;
 use crate::cli::early_stop;
 use crate::cli::error::CliError;
 use crate::cli::session::{Session, is_stopping, live_service};
+use crate::cli::surroundings::{Surroundings, meet_heart};
+use crate::heart::link::Connection;
 use crate::settings::model::Settings;
 use crate::telemetry::{Destination, LevelSwitch, Telemetry};
 
 /// Runs the service until it is asked to stop.
 pub fn run(args: &ServeArgs, session: &Session) -> Result<(), CliError> {
-    if args.detached.is_some() {
+    if args.detached.is_some() && !args.under_heart {
         daemon::detach()?;
     }
     let stop_asked = early_stop::listen()?;
+    let heart = args.under_heart.then(meet_heart).transpose()?;
     refuse_endpoint(session)?;
     let request = session.configuration(&args.service);
     let settings = configuration::load(&request)?;
-    if is_running(&settings)? {
+    // whoever has a heart has the place, too; an end as wanted would be the end of the models of the core before
+    if heart.is_none() && is_running(&settings)? {
         return tell_already_running(session);
     }
     let destination = match &args.detached {
         Some(log) => Destination::ServiceLog(log.clone()),
         None => Destination::Stderr,
     };
-    serve(settings, request, destination, stop_asked)
+    serve(settings, request, destination, stop_asked, heart)
 }
 
 /// Runs the service with settings that were found to be free of a running one. `stop_asked`: see [`early_stop`].
-pub fn serve(
+fn serve(
     settings: Settings,
     request: Request,
     destination: Destination,
     stop_asked: Arc<AtomicBool>,
+    mut heart: Option<Connection>,
 ) -> Result<(), CliError> {
+    let surroundings = match &mut heart {
+        Some(heart) => Surroundings::of_heart(&settings, heart),
+        None => Surroundings::alone(&settings)?,
+    };
     let telemetry = Telemetry::install(&settings.logging, destination)
         .map_err(|error| CliError::Failed(error.to_string()))?;
     for warning in &settings.warnings {
@@ -57,10 +66,12 @@ pub fn serve(
         allow_chaos,
         stop_asked: Some(stop_asked),
         is_symphony_program: true,
+        heart,
         ..ServeOptions::default()
     };
-    app::serve(settings, options)?;
-    Ok(())
+    let served = app::serve(settings, options);
+    surroundings.end();
+    Ok(served?)
 }
 
 /// The same request for the file that was found: one that is missing for a moment (an editor replaces it) must not

@@ -2,14 +2,16 @@
 
 use serde_json::json;
 
+use std::sync::atomic::Ordering;
+
 use super::serve;
 use crate::cli::args::StartArgs;
 use crate::cli::configuration;
 use crate::cli::daemon::{self, Started};
 use crate::cli::early_stop;
 use crate::cli::error::CliError;
+use crate::cli::heart;
 use crate::cli::session::Session;
-use crate::telemetry::Destination;
 
 /// Starts the service: in the background and returns when it is ready, or here until it ends.
 pub fn run(args: &StartArgs, session: &Session) -> Result<(), CliError> {
@@ -22,7 +24,11 @@ pub fn run(args: &StartArgs, session: &Session) -> Result<(), CliError> {
         return serve::tell_already_running(session);
     }
     if let Some(stop_asked) = stop_asked {
-        return serve::serve(settings, request, Destination::Stderr, stop_asked);
+        if stop_asked.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        // a small process: what this one has read so far is not kept
+        return Err(heart::become_one(&heart::options(&settings, &request, None)));
     }
     match daemon::start(&settings, &request, session.daemon_patience())? {
         Started::Already => serve::tell_already_running(session),

@@ -52,6 +52,7 @@ fn doors(folder: &std::path::Path) -> Doors {
             log_dir: "/logs".into(),
             runtime_dir: "/run/symphony".into(),
             allow_chaos: false,
+            heart: Default::default(),
         },
         registry: nobody.clone().recipient(),
         load: nobody.clone().recipient(),

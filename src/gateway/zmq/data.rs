@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 
 use crate::clock::Moment;
 use crate::gateway::doors::ServiceFacts;
+use crate::gateway::heart_view::HeartView;
 use crate::ids::InstanceId;
 use crate::instance::state::State;
 use crate::registry::messages::{InstanceView, LastExit, RegistryView};
@@ -144,6 +145,8 @@ pub(super) struct StatusData<'a> {
     uptime: u64,
     client_endpoint: &'a str,
     cli_endpoint: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    heart: Option<HeartView>,
     model_count: usize,
     models: Rows<'a>,
 }
@@ -164,6 +167,7 @@ impl<'a> StatusData<'a> {
             uptime: now.since_origin().as_secs(),
             client_endpoint: &facts.client_endpoint,
             cli_endpoint: &facts.cli_endpoint,
+            heart: facts.heart.now(),
             model_count: rows.len(),
             models: Rows { rows, now },
         }

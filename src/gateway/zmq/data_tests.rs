@@ -86,6 +86,7 @@ fn facts() -> ServiceFacts {
         log_dir: "/logs".into(),
         runtime_dir: "/run/symphony".into(),
         allow_chaos: false,
+        heart: Default::default(),
     }
 }
 

@@ -101,6 +101,26 @@ pub(super) struct RawService {
     pub spawns_at_once: Option<usize>,
     /// How long requests under way may hold up a shutdown.
     pub drain_timeout: Option<DurationText>,
+    /// How the parent process of the service judges it; for a service that was started by `start-service`.
+    pub heart: RawHeart,
+}
+
+/// How the parent process of the service judges it.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields, rename = "Heart")]
+pub(super) struct RawHeart {
+    /// A service that makes no progress for so long is killed and replaced; its models run on.
+    pub wedge_timeout: Option<DurationText>,
+    /// Such restarts that are allowed in `period`; the next failure ends the service and its models.
+    #[schemars(range(max = limits::WINDOW_RESTARTS))]
+    pub restarts: Option<u32>,
+    /// The length of that sliding window.
+    pub period: Option<DurationText>,
+    /// How long models live on when the service was killed with its parent process, until they are ended or taken over by a new start.
+    pub adoption_grace: Option<DurationText>,
+    /// How long the service of a new program may take to get ready in an upgrade, before the old one comes back.
+    pub upgrade_timeout: Option<DurationText>,
 }
 
 /// How a type of model is run.

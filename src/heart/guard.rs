@@ -1,0 +1,99 @@
+//! The guard: a process that does nothing until heart and core are both dead, and then ends what they left.
+//!
+//! No setting of a process lets it die with another one that is not its parent, and backends are any program. So somebody
+//! must be there who outlives both. It is in a session of its own, and waits at a pipe whose other end heart and core hold:
+//! the pipe closes when the last of them is gone, however that came.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use rustix::process::setsid;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use super::hunt;
+use super::log::{Level, Log};
+use super::options::GuardOptions;
+use super::pid_file::{Holder, PidFile, Role, holder};
+use crate::clock::Clock;
+use crate::limits;
+
+/// What the pipe says when everything ended in order.
+pub const ALL_IS_WELL: &[u8] = b"end\n";
+
+/// Runs a guard.
+pub fn run(options: GuardOptions) -> ExitCode {
+    let log = Log::new("symphony-guard", options.log.clone());
+    // it was started by a heart that leads no group; a typed one keeps its session
+    let _ = setsid();
+    // signals to everybody (the stop of a unit, a closed terminal) are not meant for who comes last
+    for signal in [SIGTERM, SIGINT, SIGHUP] {
+        let _ = signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)));
+    }
+    if !wait_for_end() {
+        return ExitCode::SUCCESS;
+    }
+    if is_taken_over(&options) {
+        return ExitCode::SUCCESS;
+    }
+    let Ok(lock) = PidFile::take(&options.folder, Role::Guard, Duration::ZERO) else {
+        return ExitCode::SUCCESS;
+    };
+    if let Some(mark) = mark(&options.folder) {
+        log.write(Level::Error, "the service is dead and nobody took over: ending its models");
+        let left = hunt::end_all(&mark, limits::GUARD_TERM);
+        if !left.is_empty() {
+            let left = format!("processes that cannot be ended are left behind: {left:?}");
+            log.write(Level::Error, &left);
+        }
+    }
+    lock.remove();
+    // what is not ours keeps it
+    let _ = std::fs::remove_dir(&options.folder);
+    ExitCode::SUCCESS
+}
+
+/// By what the processes of the service are known; `None` where none was started.
+fn mark(folder: &Path) -> Option<String> {
+    let file = std::fs::read(folder.join("state/service.json")).ok()?;
+    let read: serde_json::Value = serde_json::from_slice(&file).ok()?;
+    Some(read["body"]["id"].as_str()?.to_owned())
+}
+
+/// Whether the pipe closed without a good end.
+fn wait_for_end() -> bool {
+    let mut told = Vec::new();
+    let mut bytes = [0; 256];
+    loop {
+        match std::io::stdin().lock().read(&mut bytes) {
+            Ok(0) => return !told.ends_with(ALL_IS_WELL),
+            Ok(count) => {
+                told.extend_from_slice(&bytes[..count]);
+                if told.ends_with(ALL_IS_WELL) {
+                    return false;
+                }
+                told.drain(..told.len().saturating_sub(ALL_IS_WELL.len()));
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => return true,
+        }
+    }
+}
+
+/// Gives a new service the grace; answers whether there is one.
+fn is_taken_over(options: &GuardOptions) -> bool {
+    let clock = Clock::start();
+    loop {
+        if matches!(holder(&options.folder), Some(Holder::Service(_))) {
+            return true;
+        }
+        let left = options.grace.saturating_sub(clock.now().since_origin());
+        if left.is_zero() {
+            return false;
+        }
+        std::thread::park_timeout(limits::GUARD_LOOK_EVERY.min(left));
+    }
+}

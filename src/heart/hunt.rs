@@ -1,0 +1,170 @@
+//! Finds and ends the processes of a dead service, wherever they stand by now.
+//!
+//! A process is the service's when it was started with the service's mark in its environment, which what it starts inherits,
+//! or when the leader of its group was. It is signalled by a descriptor, and looked at again once that is open: a pid that
+//! passed on to somebody else in that moment is noticed.
+
+use std::collections::BTreeSet;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use super::children::Who;
+use super::procfs::{self, Stat};
+use crate::clock::{Clock, Moment};
+use crate::limits;
+
+/// The variable that marks the processes of a service.
+pub const MARK: &str = "SYMPHONY_SERVICE";
+
+/// Ends everything with this mark: TERM, and KILL after `grace`. Answers who is left: those that the kernel holds, or that
+/// belong to another user.
+pub fn end_all(mark: &str, grace: Duration) -> Vec<u32> {
+    let clock = Clock::start();
+    let mut hunt = Hunt { mark, asked: BTreeSet::new() };
+    loop {
+        let now = clock.now();
+        let left = hunt.round(now.since_origin() >= grace);
+        let is_over = now >= Moment::default() + grace + limits::HEART_KILL_WAIT;
+        if left.is_empty() || is_over {
+            return left;
+        }
+        std::thread::park_timeout(limits::HEART_END_EVERY);
+    }
+}
+
+struct Hunt<'a> {
+    mark: &'a str,
+    /// Who got a TERM.
+    asked: BTreeSet<Who>,
+}
+
+impl Hunt<'_> {
+    /// Signals everybody that is there; answers who that was.
+    fn round(&mut self, kill: bool) -> Vec<u32> {
+        let mut found = Vec::new();
+        let groups = BTreeSet::new();
+        let mut led = BTreeSet::new();
+        let pids = procfs::all();
+        for pid in &pids {
+            let Some((stat, process)) = self.take_hold(*pid, &groups) else { continue };
+            if stat.group == *pid {
+                led.insert(*pid);
+            }
+            self.signal(*pid, &stat, &process, kill);
+            found.push(*pid);
+        }
+        // helpers that wiped their environment are still in the group of their leader
+        for pid in pids.iter().filter(|pid| !found.contains(pid)).copied().collect::<Vec<_>>() {
+            let Some((stat, process)) = self.take_hold(pid, &led) else { continue };
+            self.signal(pid, &stat, &process, kill);
+            found.push(pid);
+        }
+        found
+    }
+
+    /// A descriptor of a process that is the service's, and what was seen of it while the descriptor held it.
+    fn take_hold(&self, pid: u32, groups: &BTreeSet<u32>) -> Option<(Stat, OwnedFd)> {
+        let stat = self.looked_at(pid, groups)?;
+        let process = pidfd_open(pid_of(pid)?, PidfdFlags::empty()).ok()?;
+        let again = self.looked_at(pid, groups)?;
+        (again.start_ticks == stat.start_ticks).then_some((again, process))
+    }
+
+    fn looked_at(&self, pid: u32, groups: &BTreeSet<u32>) -> Option<Stat> {
+        if pid == std::process::id() {
+            return None;
+        }
+        let stat = procfs::stat(pid).filter(|stat| !stat.is_dead())?;
+        let is_ours = groups.contains(&stat.group) || procfs::has_variable(pid, MARK, self.mark);
+        is_ours.then_some(stat)
+    }
+
+    fn signal(&mut self, pid: u32, stat: &Stat, process: &OwnedFd, kill: bool) {
+        // one that is gone needs none; one of another user cannot be told
+        if kill {
+            let _ = pidfd_send_signal(process, Signal::KILL);
+        } else if self.asked.insert((pid, stat.start_ticks)) {
+            let _ = pidfd_send_signal(process, Signal::TERM);
+            // a frozen process takes the signal when it runs on
+            let _ = pidfd_send_signal(process, Signal::CONT);
+        }
+    }
+}
+
+fn pid_of(pid: u32) -> Option<Pid> {
+    i32::try_from(pid).ok().and_then(Pid::from_raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::{CommandExt, ExitStatusExt};
+    use std::process::{Child, Command};
+
+    use super::*;
+
+    fn start(mark: &str, script: &str) -> Child {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).env(MARK, mark).process_group(0);
+        command.spawn().expect("started")
+    }
+
+    fn until(what: &str, mut so: impl FnMut() -> bool) {
+        let clock = Clock::start();
+        while !so() {
+            assert!(clock.now().since_origin() < Duration::from_secs(30), "in vain: {what}");
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn the_marked_and_their_helpers_end_and_nobody_else() {
+        let mark = uuid::Uuid::new_v4().to_string();
+        let folder = tempfile::tempdir().expect("folder");
+        let helper = folder.path().join("helper");
+        // a helper in a session of its own, and one that forgot its environment
+        let script =
+            format!("setsid sleep 600 & env -i sleep 601 & echo $! > {}; wait", helper.display());
+        let mut one = start(&mark, &script);
+        let mut other = start("somebody else", "exec sleep 600");
+        let mut forgetful = None;
+        until("its helpers", || {
+            forgetful = std::fs::read_to_string(&helper)
+                .ok()
+                .and_then(|pid| pid.trim().parse::<u32>().ok());
+            let marked =
+                procfs::all().into_iter().filter(|pid| procfs::has_variable(*pid, MARK, &mark));
+            marked.count() >= 2
+                && forgetful.is_some_and(|pid| !procfs::has_variable(pid, MARK, &mark))
+        });
+        // our own child stays a zombie until it is waited for
+        let left = end_all(&mark, Duration::from_secs(20));
+        assert_eq!(left, [0; 0]);
+        assert_eq!(one.wait().expect("ended").signal(), Some(15));
+        let forgetful = forgetful.expect("its pid");
+        until("the end of who forgot its environment", || {
+            procfs::stat(forgetful).is_none_or(|stat| stat.is_dead())
+        });
+        assert!(matches!(other.try_wait(), Ok(None)));
+        other.kill().expect("killed");
+        other.wait().expect("reaped");
+    }
+
+    #[test]
+    fn who_does_not_listen_is_killed() {
+        let mark = uuid::Uuid::new_v4().to_string();
+        let mut deaf = start(&mark, "trap '' TERM; while :; do sleep 0.1; done");
+        until("its trap", || {
+            procfs::stat(deaf.id()).is_some_and(|_| {
+                let status = std::fs::read_to_string(format!("/proc/{}/status", deaf.id()))
+                    .unwrap_or_default();
+                status
+                    .lines()
+                    .any(|line| line.starts_with("SigIgn:") && line.trim_end().ends_with("4000"))
+            })
+        });
+        assert_eq!(end_all(&mark, Duration::from_millis(200)), [0; 0]);
+        assert_eq!(deaf.wait().expect("ended").signal(), Some(9));
+    }
+}

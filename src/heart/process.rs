@@ -1,0 +1,128 @@
+//! The running core as its heart has it: process, channel, and what is on its way to it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use super::channel::{Channel, Packet};
+use super::children::reap;
+use super::core::Program;
+use super::protocol::{Ended, FromCore, FromHeart};
+use super::store::Store;
+use crate::clock::Moment;
+use crate::limits;
+
+/// The program that runs, wherever its file is by now.
+pub const OWN_PROGRAM: &str = "/proc/self/exe";
+
+/// A packet that waits, with the name of the held descriptor that goes along.
+type Waiting = (FromHeart, Option<String>);
+
+/// See the module.
+#[derive(Debug)]
+pub struct CoreProcess {
+    /// Its process id.
+    pub pid: u32,
+    /// Readable when it ended.
+    pub pidfd: OwnedFd,
+    /// The heart's end.
+    pub channel: Channel,
+    /// When it was welcomed.
+    pub welcomed: Option<Moment>,
+    outbox: VecDeque<Waiting>,
+    /// Its end of the channel is closed.
+    is_silent: bool,
+}
+
+impl CoreProcess {
+    /// Starts a core. It is in a process group of its own: a terminal's Ctrl-C goes to the heart, which passes it on once.
+    ///
+    /// # Errors
+    /// When the program cannot be started; nothing runs then.
+    pub fn start(program: &Program, arguments: &[std::ffi::OsString]) -> io::Result<Self> {
+        let (own, its) = Channel::pair()?;
+        let path = program.path().unwrap_or(OWN_PROGRAM.as_ref());
+        let mut command = Command::new(path);
+        command.arg0("symphony").args(arguments).process_group(0);
+        let child = command.stdin(Stdio::from(its.into_socket())).spawn()?;
+        // not reaped yet: the number is its own
+        match pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
+            Ok(pidfd) => Ok(Self {
+                pid: child.id(),
+                pidfd,
+                channel: own,
+                welcomed: None,
+                outbox: VecDeque::new(),
+                is_silent: false,
+            }),
+            Err(errno) => {
+                let mut child = child;
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(errno.into())
+            }
+        }
+    }
+
+    /// Sends a signal to exactly this process. One that is gone is no error.
+    pub fn signal(&self, signal: Signal) {
+        let _ = pidfd_send_signal(&self.pidfd, signal);
+    }
+
+    /// How it ended, where it did; it is reaped then.
+    pub fn ended(&self) -> Option<Ended> {
+        reap(self.pid)
+    }
+
+    /// Its next word, if there is one.
+    pub fn hear(&mut self) -> Option<(FromCore, Option<OwnedFd>)> {
+        while !self.is_silent {
+            match self.channel.hear_now() {
+                Ok(Packet::Told(message, along)) => return Some((message, along)),
+                Ok(Packet::Garbage) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+                // its exit is what counts
+                Ok(Packet::Closed) | Err(_) => self.is_silent = true,
+            }
+        }
+        None
+    }
+
+    /// Whether it may still say something.
+    pub fn is_heard(&self) -> bool {
+        !self.is_silent
+    }
+
+    /// Whether something is on its way to it.
+    pub fn has_mail(&self) -> bool {
+        !self.outbox.is_empty() && !self.is_silent
+    }
+
+    /// Tells it something, with a held descriptor. Never waits.
+    pub fn tell(&mut self, message: FromHeart, along: Option<String>, store: &Store) {
+        if self.outbox.len() < limits::HEART_OUTBOX {
+            self.outbox.push_back((message, along));
+        }
+        self.send(store);
+    }
+
+    /// Sends what it takes now.
+    pub fn send(&mut self, store: &Store) {
+        while let Some((message, along)) = self.outbox.front() {
+            let descriptor = along.as_deref().map(|name| store.get(name));
+            // released before it was told
+            let is_void = matches!(descriptor, Some(None));
+            if !is_void {
+                match self.channel.tell(message, descriptor.flatten()) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                    _ => {}
+                }
+            }
+            self.outbox.pop_front();
+        }
+    }
+}

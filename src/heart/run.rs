@@ -1,0 +1,337 @@
+//! The heart's loop: one thread that waits for signals, for its core and for time, and does what the [core](super::core) decides.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Signal, set_child_subreaper, setsid};
+
+use super::children::{Children, Collected, any_ended};
+use super::core::{Core, Effect, Event, Program};
+use super::ending::{Ending, Round};
+use super::guarding::Guard;
+use super::log::{Level, Log};
+use super::options::HeartOptions;
+use super::pid_file::{PidFile, PidFileError, Role};
+use super::process::CoreProcess;
+use super::protocol::{FromCore, FromHeart, Welcome};
+use super::signals::Signals;
+use super::store::{self, Store};
+use crate::clock::{Clock, Moment};
+use crate::limits;
+
+/// Exit code of a heart that found another service in its runtime folder.
+pub const IN_USE: u8 = 4;
+
+/// Runs a heart until its service ends.
+pub fn run(options: HeartOptions) -> ExitCode {
+    let log = Log::new("symphony-heart", options.log.clone());
+    if options.detach
+        && let Err(errno) = setsid()
+    {
+        log.write(Level::Error, &format!("cannot leave the session of the terminal: {errno}"));
+        return ExitCode::FAILURE;
+    }
+    let lock = match PidFile::take(&options.folder, Role::Service, limits::GUARD_PATIENCE) {
+        Ok(lock) => lock,
+        Err(error) => {
+            log.write(Level::Error, &format!("cannot start: {error}"));
+            let in_use = matches!(error, PidFileError::Service { .. });
+            return ExitCode::from(if in_use { IN_USE } else { 1 });
+        }
+    };
+    let heart = Heart::new(options, log, lock);
+    match heart {
+        Ok(heart) => ExitCode::from(heart.live()),
+        Err((log, error)) => {
+            log.write(Level::Error, &format!("cannot start: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+struct Heart {
+    options: HeartOptions,
+    log: Log,
+    lock: PidFile,
+    clock: Clock,
+    signals: Signals,
+    core: Core,
+    process: Option<CoreProcess>,
+    children: Children,
+    store: Store,
+    guard: Guard,
+    ending: Option<Ending>,
+    orders: VecDeque<Effect>,
+    exit: Option<u8>,
+}
+
+impl Heart {
+    fn new(options: HeartOptions, log: Log, lock: PidFile) -> Result<Self, (Log, std::io::Error)> {
+        let clock = Clock::start();
+        let guard = Guard::new(&options.folder, options.adoption_grace, options.log.clone());
+        let prepared = guard.and_then(|guard| {
+            // before anything is started that could leave somebody behind
+            set_child_subreaper(rustix::process::Pid::from_raw(1))?;
+            let signals = Signals::listen()?;
+            let mut store = Store::default();
+            store.keep_own(store::LOCK, lock.as_fd().try_clone_to_owned()?);
+            store.keep_own(store::GUARD, guard.pipe()?);
+            Ok((signals, store, guard))
+        });
+        let (signals, store, guard) = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => return Err((log, error)),
+        };
+        let (core, orders) = Core::new(options.rules, options.stop_grace, clock.now());
+        Ok(Self {
+            options,
+            log,
+            lock,
+            clock,
+            signals,
+            core,
+            process: None,
+            children: Children::default(),
+            store,
+            guard,
+            ending: None,
+            orders: orders.into(),
+            exit: None,
+        })
+    }
+
+    /// Answers the exit code.
+    fn live(mut self) -> u8 {
+        loop {
+            self.keep_guard();
+            self.carry_out();
+            if let Some(code) = self.exit {
+                self.guard.dismiss();
+                self.lock.remove();
+                // what is not ours keeps it
+                let _ = std::fs::remove_dir(&self.options.folder);
+                return code;
+            }
+            self.wait();
+            let seen = self.signals.take();
+            for _ in 0..seen.stops {
+                self.on(Event::StopAsked);
+            }
+            if seen.reload
+                && let Some(process) = &self.process
+            {
+                process.signal(Signal::HUP);
+            }
+            self.listen();
+            self.look_at_core();
+            self.look_at_children();
+            // last, when all is heard that was said before
+            self.on(Event::Tick);
+        }
+    }
+
+    fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    fn on(&mut self, event: Event) {
+        self.orders.extend(self.core.on(event, self.clock.now()));
+    }
+
+    fn wait(&self) {
+        let now = self.now();
+        let mut limit = limits::HEART_TICK;
+        if self.ending.is_some() {
+            limit = limits::HEART_END_EVERY;
+        }
+        if let Some(deadline) = self.core.deadline() {
+            limit = limit.min(deadline.since(now));
+        }
+        let mut watched = Vec::with_capacity(6);
+        watched.extend(self.signals.watched());
+        if let Some(process) = &self.process {
+            watched.push(PollFd::new(&process.pidfd, PollFlags::IN));
+            if process.is_heard() {
+                let wanted =
+                    if process.has_mail() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+                watched.push(PollFd::new(&process.channel, wanted));
+            }
+        }
+        let limit = Timespec {
+            tv_sec: limit.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: limit.subsec_nanos().into(),
+        };
+        // a signal ends it early: it is looked at like everything else
+        let _ = poll(&mut watched, Some(&limit));
+    }
+
+    // ---- the core ------------------------------------------------------------------------------------------------
+
+    /// Takes all that the core said so far.
+    fn listen(&mut self) {
+        for _ in 0..limits::HEART_PACKETS_IN_A_ROW {
+            let Some((message, along)) = self.process.as_mut().and_then(CoreProcess::hear) else {
+                break;
+            };
+            self.heard(message, along);
+        }
+        if let Some(process) = &mut self.process {
+            process.send(&self.store);
+        }
+    }
+
+    fn heard(&mut self, message: FromCore, along: Option<OwnedFd>) {
+        match message {
+            FromCore::Hello { .. } => self.welcome(),
+            FromCore::Beat => self.on(Event::Beat),
+            FromCore::Ready => self.on(Event::Ready),
+            FromCore::Stopping => self.on(Event::Stopping),
+            FromCore::StopGrace { ms } => self.on(Event::StopGrace(Duration::from_millis(ms))),
+            FromCore::Upgrade { binary, timeout_ms } => {
+                let timeout = Duration::from_millis(timeout_ms);
+                self.on(Event::Upgrade { binary: binary.into(), timeout });
+            }
+            FromCore::Hold { name } => {
+                if let Err(error) = self.store.hold(name, along) {
+                    self.log.write(Level::Error, &format!("a descriptor is not held: {error}"));
+                }
+            }
+            FromCore::Release { name } => self.store.release(&name),
+            FromCore::Collect { pid, start_ticks } => {
+                if let Some(collected) = self.children.collect((pid, start_ticks)) {
+                    self.answer(collected);
+                }
+            }
+            FromCore::Reloading
+            | FromCore::Reloaded
+            | FromCore::Status { .. }
+            | FromCore::Unknown => {}
+        }
+    }
+
+    fn welcome(&mut self) {
+        let now = self.now();
+        let (notice, replaces) = (self.core.take_notice(), self.core.take_replaces());
+        let Some(process) = &mut self.process else { return };
+        process.welcomed = Some(now);
+        for name in self.store.names() {
+            process.tell(FromHeart::Held { name: name.clone() }, Some(name), &self.store);
+        }
+        let welcome = Welcome {
+            heart_pid: std::process::id(),
+            heart_version: env!("CARGO_PKG_VERSION").to_owned(),
+            incarnation: self.core.incarnation(),
+            restarts: self.core.restarts(),
+            last_cause: self.core.last_cause().map(str::to_owned),
+            replaces,
+            notice,
+        };
+        process.tell(FromHeart::Welcome(welcome), None, &self.store);
+    }
+
+    fn answer(&mut self, Collected { who: (pid, start_ticks), ended }: Collected) {
+        if let Some(process) = &mut self.process {
+            process.tell(FromHeart::Collected { pid, start_ticks, ended }, None, &self.store);
+        }
+    }
+
+    fn look_at_core(&mut self) {
+        let Some(ended) = self.process.as_ref().and_then(CoreProcess::ended) else { return };
+        // its last words came before its end
+        self.listen();
+        self.process = None;
+        self.children.forget_questions();
+        self.on(Event::Ended(Some(ended)));
+    }
+
+    // ---- children ------------------------------------------------------------------------------------------------
+
+    /// Those who have an owner: they are no backends.
+    fn spared(&self) -> Vec<u32> {
+        let core = self.process.as_ref().map(|process| process.pid);
+        core.into_iter().chain(self.guard.pid()).collect()
+    }
+
+    fn look_at_children(&mut self) {
+        let spared = self.spared();
+        let now = self.now();
+        let Some(ending) = &mut self.ending else {
+            if any_ended() || self.children.keeps_any() {
+                let welcomed = self.process.as_ref().and_then(|process| process.welcomed);
+                for collected in self.children.sweep(&spared, welcomed, now) {
+                    self.answer(collected);
+                }
+            }
+            return;
+        };
+        match ending.step(&spared, now) {
+            Round::Going => return,
+            Round::Over => {}
+            Round::Held(pids) => self.log.write(
+                Level::Error,
+                &format!("processes that the kernel holds are left behind: {pids:?}"),
+            ),
+        }
+        self.ending = None;
+        self.on(Event::AllGone);
+    }
+
+    fn keep_guard(&mut self) {
+        if self.ending.is_some() || self.exit.is_some() {
+            return;
+        }
+        if let Err(error) = self.guard.keep(self.clock.now()) {
+            self.log.write(
+                Level::Error,
+                &format!(
+                    "cannot start a guard: {error}; if heart and core were killed now, the models would live on"
+                ),
+            );
+        }
+    }
+
+    // ---- orders --------------------------------------------------------------------------------------------------
+
+    fn carry_out(&mut self) {
+        while let Some(order) = self.orders.pop_front() {
+            match order {
+                Effect::Start(program) => self.start(&program),
+                Effect::Kill => {
+                    if let Some(process) = &self.process {
+                        process.signal(Signal::KILL);
+                    }
+                }
+                Effect::PassOnStop => {
+                    if let Some(process) = &self.process {
+                        process.signal(Signal::TERM);
+                        // a frozen one hears it when it runs on
+                        process.signal(Signal::CONT);
+                    }
+                }
+                Effect::EndAll { grace } => {
+                    let now = self.now();
+                    match &mut self.ending {
+                        Some(ending) => ending.hurry(grace, now),
+                        None => self.ending = Some(Ending::begin(grace, now)),
+                    }
+                }
+                Effect::Exit(code) => self.exit = Some(code),
+                Effect::Say(line) => self.log.write(Level::Error, &line),
+            }
+        }
+    }
+
+    fn start(&mut self, program: &Program) {
+        match CoreProcess::start(program, &self.options.core) {
+            Ok(process) => {
+                let pid = process.pid;
+                self.process = Some(process);
+                self.on(Event::Started { pid });
+            }
+            Err(error) => self.on(Event::StartFailed(error.to_string())),
+        }
+    }
+}
