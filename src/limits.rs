@@ -200,6 +200,9 @@ pub const TREE_STOP: Duration = Duration::from_secs(10);
 pub const CLI_PATIENCE: Duration = Duration::from_secs(10);
 /// How long the command line waits for a model to load: the stall limit of a start has the same length.
 pub const CLI_LOAD_PATIENCE: Duration = Duration::from_secs(300);
+/// How long the command line waits for a service that lives and whose core is just being replaced: a start with a thousand
+/// models takes a second.
+pub const CLI_GAP: Duration = Duration::from_secs(10);
 /// How long the command line waits for an upgrade: the trial of the binary, and a new core that is given up at its limit
 /// (a minute, unless it is configured otherwise).
 pub const CLI_UPGRADE_PATIENCE: Duration = Duration::from_secs(300);
