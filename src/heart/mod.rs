@@ -10,10 +10,11 @@
 //!
 //! - [`protocol`]: what the two tell each other; [`channel`]: how it gets across; [`link`]: the core's side
 //! - [`core`](self::core): what the heart decides; [`run`]: the loop that does it
-//! - [`process`]: the running core; [`children`], [`ending`]: the other children, and their end; [`store`]: held descriptors
+//! - [`process`]: the running core; [`binaries`]: what it is made of; [`children`], [`ending`]: the other children, and their end; [`store`]: held descriptors
 //! - [`guard`]: what ends the backends when heart and core are both killed, by a [`hunt`]; [`guarding`]: the heart's side of it
 //! - [`pid_file`], [`options`], [`log`], [`signals`], [`procfs`]: what they stand on
 
+pub mod binaries;
 pub mod channel;
 pub mod children;
 pub mod core;

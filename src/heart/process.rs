@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::channel::{Channel, Packet};
 use super::children::reap;
-use super::core::Program;
 use super::protocol::{Ended, FromCore, FromHeart};
 use super::store::Store;
 use crate::clock::Moment;
@@ -43,10 +43,9 @@ impl CoreProcess {
     ///
     /// # Errors
     /// When the program cannot be started; nothing runs then.
-    pub fn start(program: &Program, arguments: &[std::ffi::OsString]) -> io::Result<Self> {
+    pub fn start(program: &Path, arguments: &[std::ffi::OsString]) -> io::Result<Self> {
         let (own, its) = Channel::pair()?;
-        let path = program.path().unwrap_or(OWN_PROGRAM.as_ref());
-        let mut command = Command::new(path);
+        let mut command = Command::new(program);
         command.arg0("symphony").args(arguments).process_group(0);
         let child = command.stdin(Stdio::from(its.into_socket())).spawn()?;
         // not reaped yet: the number is its own

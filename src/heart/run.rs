@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, set_child_subreaper, setsid};
 
+use super::binaries::Binaries;
 use super::children::{Children, Collected, any_ended};
 use super::core::{Core, Effect, Event, Program};
 use super::ending::{Ending, Round};
@@ -60,6 +61,9 @@ struct Heart {
     signals: Signals,
     core: Core,
     process: Option<CoreProcess>,
+    /// Cores that let go, and live on for the clients that were connected to them.
+    relays: Vec<CoreProcess>,
+    binaries: Binaries,
     children: Children,
     store: Store,
     guard: Guard,
@@ -94,6 +98,8 @@ impl Heart {
             signals,
             core,
             process: None,
+            relays: Vec::new(),
+            binaries: Binaries::default(),
             children: Children::default(),
             store,
             guard,
@@ -181,6 +187,18 @@ impl Heart {
         if let Some(process) = &mut self.process {
             process.send(&self.store);
         }
+        self.part_from_core();
+    }
+
+    /// A core that says no more after it named its successor has let go of everything but its clients.
+    fn part_from_core(&mut self) {
+        let has_let_go = self.process.as_ref().is_some_and(|process| !process.is_heard());
+        if !has_let_go || !self.core.is_letting_go() {
+            return;
+        }
+        self.relays.extend(self.process.take());
+        self.children.forget_questions();
+        self.on(Event::LetGo);
     }
 
     fn heard(&mut self, message: FromCore, along: Option<OwnedFd>) {
@@ -192,7 +210,8 @@ impl Heart {
             FromCore::StopGrace { ms } => self.on(Event::StopGrace(Duration::from_millis(ms))),
             FromCore::Upgrade { binary, timeout_ms } => {
                 let timeout = Duration::from_millis(timeout_ms);
-                self.on(Event::Upgrade { binary: binary.into(), timeout });
+                let program = self.binaries.keep(binary.into());
+                self.on(Event::Upgrade { program, timeout });
             }
             FromCore::Hold { name } => {
                 if let Err(error) = self.store.hold(name, along) {
@@ -239,6 +258,7 @@ impl Heart {
     }
 
     fn look_at_core(&mut self) {
+        self.relays.retain(|relay| relay.ended().is_none());
         let Some(ended) = self.process.as_ref().and_then(CoreProcess::ended) else { return };
         // its last words came before its end
         self.listen();
@@ -252,7 +272,9 @@ impl Heart {
     /// Those who have an owner: they are no backends.
     fn spared(&self) -> Vec<u32> {
         let core = self.process.as_ref().map(|process| process.pid);
-        core.into_iter().chain(self.guard.pid()).collect()
+        // at the end nobody is left to pass clients on to
+        let relays = self.relays.iter().filter(|_| self.ending.is_none()).map(|relay| relay.pid);
+        core.into_iter().chain(relays).chain(self.guard.pid()).collect()
     }
 
     fn look_at_children(&mut self) {
@@ -325,10 +347,12 @@ impl Heart {
     }
 
     fn start(&mut self, program: &Program) {
-        match CoreProcess::start(program, &self.options.core) {
+        let found = self.binaries.find(program);
+        match found.and_then(|path| CoreProcess::start(&path, &self.options.core)) {
             Ok(process) => {
                 let pid = process.pid;
                 self.process = Some(process);
+                self.binaries.keep_only(&self.core.programs());
                 self.on(Event::Started { pid });
             }
             Err(error) => self.on(Event::StartFailed(error.to_string())),
