@@ -4,6 +4,7 @@
 
 mod heart;
 mod reloads;
+mod wishes;
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
@@ -13,11 +14,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix::Addr;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use self::heart::HeartSide;
 use self::reloads::Reloads;
+use self::wishes::StopOnce;
+pub use self::wishes::{Signals, Wish, Wishes};
 use crate::clock::Clock;
 use crate::events::EventLog;
 use crate::events::messages::Record;
@@ -343,7 +345,7 @@ impl Service {
     /// # Errors
     /// As [`Service::run`].
     pub async fn stop(self) -> Result<(), ServeError> {
-        self.run(StopOnce(false)).await
+        self.run(StopOnce::default()).await
     }
 
     fn apply(&self, fresh: Settings) -> Result<ReloadOutcome, String> {
@@ -451,61 +453,4 @@ fn prepare_folders(settings: &Settings) -> Result<(), String> {
 /// Makes a folder and those above it, with mode 0700 where they are made.
 fn private_folder(folder: &Path) -> std::io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
-}
-
-/// What somebody outside wants of the whole service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish {
-    /// An orderly end; the second one means now.
-    Stop,
-    /// The configuration read again.
-    Reload,
-}
-
-/// Where wishes come from.
-pub trait Wishes {
-    /// The next wish; pending for ever when none will come.
-    fn next(&mut self) -> impl Future<Output = Wish>;
-}
-
-/// SIGTERM and SIGINT stop, SIGHUP reloads.
-#[derive(Debug)]
-pub struct Signals {
-    term: Signal,
-    int: Signal,
-    hup: Signal,
-}
-
-impl Signals {
-    /// Takes the signals over from now on.
-    ///
-    /// # Errors
-    /// When the system refuses.
-    pub fn listen() -> std::io::Result<Self> {
-        Ok(Self {
-            term: signal(SignalKind::terminate())?,
-            int: signal(SignalKind::interrupt())?,
-            hup: signal(SignalKind::hangup())?,
-        })
-    }
-}
-
-impl Wishes for Signals {
-    async fn next(&mut self) -> Wish {
-        tokio::select! {
-            Some(()) = self.term.recv() => Wish::Stop,
-            Some(()) = self.int.recv() => Wish::Stop,
-            Some(()) = self.hup.recv() => Wish::Reload,
-            else => std::future::pending().await,
-        }
-    }
-}
-
-/// One wish to stop, then none.
-struct StopOnce(bool);
-
-impl Wishes for StopOnce {
-    async fn next(&mut self) -> Wish {
-        if std::mem::replace(&mut self.0, true) { std::future::pending().await } else { Wish::Stop }
-    }
 }
