@@ -2,13 +2,15 @@
 //!
 //! [`serve`] is the whole program in one call. [`Service`] is the same inside an actix system that is there already.
 
+mod ground;
 mod heart;
+mod letting_go;
 mod reloads;
+mod remnant;
+mod upgrading;
 mod wishes;
 
 use std::fs;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,8 +18,11 @@ use std::time::Duration;
 use actix::Addr;
 use tokio::sync::{mpsc, watch};
 
+use self::ground::Ground;
 use self::heart::HeartSide;
 use self::reloads::Reloads;
+pub use self::remnant::{End, Remnant, Served};
+use self::upgrading::Upgrades;
 use self::wishes::StopOnce;
 pub use self::wishes::{Signals, Wish, Wishes};
 use crate::clock::Clock;
@@ -30,20 +35,19 @@ use crate::heart::protocol::FromCore;
 use crate::instance::desk::{Autostart, ModelDesk, UseModels};
 use crate::instance::preflight;
 use crate::launcher::Launcher;
-use crate::launcher::local::{LocalLauncher, LocalOptions, cgroup_obstacle};
+use crate::launcher::local::cgroup_obstacle;
 use crate::limits;
 use crate::probe::Prober;
-use crate::probe::local::LocalProber;
 use crate::registry::{Registry, UseCatalogue};
 use crate::root::wiring::{Place, Wiring};
 use crate::root::{self, panics, picture, relay, shutdown};
 use crate::settings::diff::{ReloadOutcome, diff};
 use crate::settings::model::{ServiceSettings, Settings};
-use crate::settings::policy::CgroupChoice;
 use crate::supervision::supervisor::wait_for_exit;
 use crate::supervision::tree::TreeNode;
 use crate::supervision::watchdog::Watchdog;
 use crate::supervision::{ExitReason, RunningChild, Supervisor};
+use crate::upgrade::Inheritance;
 
 /// Reads the settings again for `reload` and SIGHUP; the error text names every fault. Runs on a thread of its own,
 /// one at a time; one that never returns keeps later reloads waiting, and nothing else.
@@ -64,6 +68,8 @@ pub struct ServeOptions {
     pub is_symphony_program: bool,
     /// The heart that started this process.
     pub heart: Option<Connection>,
+    /// What another binary must cope with that is to take over. Without it, or without a heart, an upgrade is refused.
+    pub inheritance: Option<Inheritance>,
 }
 
 /// Why the service ended with an error.
@@ -80,22 +86,27 @@ pub enum ServeError {
 /// Runs the service until it is asked to stop (`stop-service`, SIGINT, SIGTERM); blocks.
 ///
 /// # Errors
-/// [`ServeError`]; the processes of all backends are gone then, too.
-pub fn serve(settings: Settings, options: ServeOptions) -> Result<(), ServeError> {
+/// [`ServeError`]; the processes of all backends are gone then, too, unless a heart lives that starts the service again.
+pub fn serve(settings: Settings, options: ServeOptions) -> Result<Served, ServeError> {
     // made here, since actix panics where it cannot be made
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| {
         ServeError::Startup(format!("cannot make the runtime of the service: {error}"))
     })?;
     let system = actix_rt::System::with_tokio_rt(|| runtime);
-    system.block_on(async {
-        // before anything is started, so that no moment is without them
-        let signals = Signals::listen().map_err(|error| ServeError::Startup(error.to_string()))?;
-        if options.stop_asked.as_ref().is_some_and(|asked| asked.load(Ordering::Acquire)) {
-            return Ok(());
-        }
+    // before anything is started, so that no moment is without them
+    let signals = system.block_on(async { Signals::listen() });
+    let mut signals = signals.map_err(|error| ServeError::Startup(error.to_string()))?;
+    if options.stop_asked.as_ref().is_some_and(|asked| asked.load(Ordering::Acquire)) {
+        return Ok(Served::Stopped);
+    }
+    let end = system.block_on(async {
         let service = Service::start(settings, options).await?;
-        service.run(signals).await
+        service.run(&mut signals).await
+    })?;
+    Ok(match end {
+        End::Stopped => Served::Stopped,
+        End::LetGo(relay) => Served::LetGo(Remnant { system, signals, relay }),
     })
 }
 
@@ -113,6 +124,7 @@ pub struct Service {
     exit: Option<RunningChild>,
     wishes: mpsc::Receiver<Control>,
     reloads: Reloads,
+    upgrades: Upgrades,
     heart: Option<HeartSide>,
     /// Looks at the thread until the service is dropped.
     _watchdog: Option<Watchdog>,
@@ -124,27 +136,8 @@ impl Service {
     /// # Errors
     /// [`ServeError::Startup`]; nothing is left running then.
     pub async fn start(settings: Settings, mut options: ServeOptions) -> Result<Self, ServeError> {
-        let startup = |error: std::io::Error| ServeError::Startup(error.to_string());
-        let heart = options.heart.take().map(HeartSide::begin).transpose();
-        let heart = heart.map_err(|error| ServeError::Startup(error.to_string()))?;
-        let (heart, facts) = match heart {
-            Some((heart, _, facts)) => (Some(heart), facts),
-            None => (None, HeartFacts::default()),
-        };
-        prepare_folders(&settings).map_err(ServeError::Startup)?;
-        let launcher_options =
-            LocalOptions { cgroup: cgroup(&settings, &options), ..LocalOptions::default() };
-        let launcher = LocalLauncher::start(launcher_options).map_err(startup)?;
-        let prober = LocalProber::start().map_err(startup)?;
-        Self::assemble(
-            settings,
-            options,
-            Arc::new(launcher),
-            Arc::new(prober),
-            true,
-            (heart, facts),
-        )
-        .await
+        let ground = Ground::lay(&settings, &mut options)?;
+        Self::assemble(settings, options, ground).await
     }
 
     /// As [`Service::start`], with another way to run processes and to ask backends.
@@ -157,32 +150,39 @@ impl Service {
         launcher: Arc<dyn Launcher>,
         prober: Arc<dyn Prober>,
     ) -> Result<Self, ServeError> {
-        let no_heart = (None, HeartFacts::default());
-        Self::assemble(settings, options, launcher, prober, false, no_heart).await
+        let ground = Ground {
+            launcher,
+            prober,
+            clock: Clock::start(),
+            last_event: Arc::default(),
+            autostart: Autostart { only: None },
+            watched: false,
+            heart: None,
+            heart_facts: HeartFacts::default(),
+        };
+        Self::assemble(settings, options, ground).await
     }
 
-    /// `watched`: whether a watchdog looks at the thread, which makes sense in real time alone.
     async fn assemble(
         settings: Settings,
         options: ServeOptions,
-        launcher: Arc<dyn Launcher>,
-        prober: Arc<dyn Prober>,
-        watched: bool,
-        (mut heart, heart_facts): (Option<HeartSide>, HeartFacts),
+        ground: Ground,
     ) -> Result<Self, ServeError> {
+        let Ground { launcher, prober, clock, last_event, autostart, watched, .. } = ground;
+        let (mut heart, heart_facts) = (ground.heart, ground.heart_facts);
         let (control, wishes) = ControlHandle::channel();
         let settings = Arc::new(settings);
         let wiring = Arc::new(Wiring {
             settings: watch::Sender::new(settings.clone()),
             longest_stop_ms: AtomicU64::new(0),
-            clock: Clock::start(),
+            clock,
             launcher,
             prober,
             control,
             allow_chaos: options.allow_chaos,
             heart: heart_facts,
             open_sockets: Default::default(),
-            last_event: Arc::default(),
+            last_event,
             table: Place::default(),
             events: Place::default(),
             registry: Place::default(),
@@ -195,30 +195,45 @@ impl Service {
         let (root, exit) = match root::start(&wiring).await {
             Ok(started) => started,
             Err(error) => {
-                end_outside(&wiring).await;
+                end_outside(&wiring, heart.as_ref(), Failed::Yes).await;
                 return Err(ServeError::Startup(error));
             }
         };
         let reloads = Reloads::new(options.loader);
+        let mut upgrades = Upgrades::new(options.inheritance);
         let mut notices = Vec::new();
         if let Some(heart) = &mut heart {
             heart.beat_for(root.clone());
             notices = std::mem::take(&mut heart.notices);
+            if let Some((underway, reason)) = heart.upgrade.take() {
+                upgrades.settle(underway, reason, wiring.clone());
+            }
         }
-        let service =
-            Self { wiring, root, exit: Some(exit), wishes, reloads, heart, _watchdog: watchdog };
-        service.record("service_started", None);
+        let service = Self {
+            wiring,
+            root,
+            exit: Some(exit),
+            wishes,
+            reloads,
+            upgrades,
+            heart,
+            _watchdog: watchdog,
+        };
+        let goes_on = autostart.only.is_some();
+        let cause = goes_on.then(|| "it goes on where one that ended unexpectedly was".to_owned());
+        service.record("service_started", cause);
         for (kind, cause) in notices {
             service.record(kind, Some(cause));
         }
         if let Ok(desk) = service.wiring.desk.get() {
-            desk.do_send(Autostart);
+            desk.do_send(autostart);
         }
         if let Some(on_ready) = options.on_ready {
             on_ready();
         }
         service.tell_heart_grace();
         service.tell_heart(FromCore::Ready);
+        service.tell_heart(FromCore::Release { name: letting_go::HELD.to_owned() });
         Ok(service)
     }
 
@@ -262,11 +277,12 @@ impl Service {
         picture::draw(self.root.clone(), &self.wiring).await
     }
 
-    /// Runs until it is asked to stop, by a signal or over a gateway; then ends everything in order.
+    /// Runs until it is asked to stop, by a signal or over a gateway; then ends everything in order. Or until another binary
+    /// is to take over; then it leaves everything to that one.
     ///
     /// # Errors
     /// [`ServeError::GaveUp`] when the root supervisor used up its restarts.
-    pub async fn run(mut self, mut signals: impl Wishes) -> Result<(), ServeError> {
+    pub async fn run(mut self, mut signals: impl Wishes) -> Result<End, ServeError> {
         let root = self.exit.take();
         let mut exit = Box::pin(async move {
             match root {
@@ -284,6 +300,13 @@ impl Service {
                 () = heart::lost(&mut self.heart) => {
                     self.record("heart_lost", Some("nothing will replace this service when it fails".into()));
                 }
+                (tried, asker) = self.upgrades.tried() => match self.hand_over(tried).await {
+                    Ok((candidate, relay)) => {
+                        return Ok(self.let_go(&candidate, relay, exit).await);
+                    }
+                    // whoever asked may have left
+                    Err(refusal) => drop(asker.send(refusal)),
+                },
                 (read, askers) = self.reloads.read() => {
                     let outcome = read.and_then(|fresh| self.apply(fresh));
                     tell_reload(&outcome);
@@ -301,12 +324,11 @@ impl Service {
                             let _ = answer.send(picture::draw(root, &wiring).await);
                         });
                     }
-                    Control::Upgrade(_, answer) => {
-                        let _ = answer.send(NO_HEART.to_owned());
+                    Control::Upgrade(binary, asker) => {
+                        let obstacle = self.obstacle_to_upgrade();
+                        self.upgrades.ask(binary, asker, obstacle);
                     }
-                    Control::UpgradeOutcome(answer) => {
-                        let _ = answer.send(Err("there was no upgrade".to_owned()));
-                    }
+                    Control::UpgradeOutcome(asker) => self.upgrades.tell_outcome(asker),
                     Control::Panic(part, answer) => {
                         let wiring = self.wiring.clone();
                         actix_rt::spawn(panics::make(part, wiring, answer));
@@ -330,13 +352,13 @@ impl Service {
         shutdown::stop_instances(&self.wiring, hurry).await;
         shutdown::stop_tree(&self.root);
         let _ = tokio::time::timeout(limits::TREE_STOP, exit).await;
-        end_outside(&self.wiring).await;
-        Ok(())
+        end_outside(&self.wiring, self.heart.as_ref(), Failed::No).await;
+        Ok(End::Stopped)
     }
 
     async fn gave_up(&self, reason: ExitReason) -> ServeError {
         tracing::error!(%reason, "the root supervisor ended");
-        end_outside(&self.wiring).await;
+        end_outside(&self.wiring, self.heart.as_ref(), Failed::Yes).await;
         ServeError::GaveUp(format!("the root supervisor ended: {reason}"))
     }
 
@@ -345,7 +367,7 @@ impl Service {
     /// # Errors
     /// As [`Service::run`].
     pub async fn stop(self) -> Result<(), ServeError> {
-        self.run(StopOnce::default()).await
+        self.run(StopOnce(false)).await.map(drop)
     }
 
     fn apply(&self, fresh: Settings) -> Result<ReloadOutcome, String> {
@@ -412,16 +434,26 @@ fn tell_reload(outcome: &Result<ReloadOutcome, String>) {
     }
 }
 
-/// A service that ends takes its models along: only a heart can keep them for the next one.
-const NO_HEART: &str = "this service has no heart and cannot be upgraded: `symphony start-service` starts one that can be";
+/// Whether a service ends because it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Failed {
+    Yes,
+    No,
+}
 
 /// What lies outside the tree, ended last: sockets of a gateway that failed, probes, processes that are still there,
 /// private files.
-async fn end_outside(wiring: &Wiring) {
+///
+/// Where a heart lives, processes are left to the next core if this one `failed`.
+async fn end_outside(wiring: &Wiring, heart: Option<&HeartSide>, failed: Failed) {
     if tokio::time::timeout(limits::SOCKETS_CLOSE, wiring.open_sockets.closed()).await.is_err() {
         tracing::error!("the sockets were not closed in time");
     }
     wiring.prober.end();
+    if failed == Failed::Yes && heart.is_some_and(|heart| !heart.link.is_lost()) {
+        wiring.launcher.let_go(limits::LAUNCHER_END);
+        return;
+    }
     let left = wiring.launcher.end(limits::LAUNCHER_END);
     if left > 0 {
         tracing::error!(left, "processes could not be ended");
@@ -433,24 +465,4 @@ async fn end_outside(wiring: &Wiring) {
     {
         tracing::debug!(folder = %runtime_dir.display(), %error, "runtime folder kept");
     }
-}
-
-/// Cgroups are entered by way of the exec shim: without one that is known, backends are started as they always were.
-fn cgroup(settings: &Settings, options: &ServeOptions) -> CgroupChoice {
-    let has_shim = options.is_symphony_program || settings.service.symphony_binary.is_some();
-    if has_shim { settings.service.cgroup.clone() } else { CgroupChoice::Off }
-}
-
-fn prepare_folders(settings: &Settings) -> Result<(), String> {
-    let service = &settings.service;
-    for folder in [&service.runtime_dir, &service.log_dir, &service.model_socket_dir] {
-        private_folder(folder)
-            .map_err(|error| format!("cannot make folder {}: {error}", folder.display()))?;
-    }
-    Ok(())
-}
-
-/// Makes a folder and those above it, with mode 0700 where they are made.
-fn private_folder(folder: &Path) -> std::io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }

@@ -99,14 +99,30 @@ pub enum InvalidName {
     /// A line break, an escape, a NUL.
     #[error("the name holds a control character")]
     ControlCharacter,
+    /// Of an id: anything but letters, digits, dots, dashes and underscores, or a dot or dash in front.
+    #[error("the id holds a character that none has")]
+    StrangeCharacter,
 }
 
 /// One supervised backend, over all its restarts.
 ///
 /// Safe as a file name: a readable part of `[A-Za-z0-9._-]` and eight hex digits of the model's name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "String", into = "String")]
 pub struct InstanceId(std::sync::Arc<str>);
+
+impl TryFrom<String> for InstanceId {
+    type Error = InvalidName;
+    fn try_from(text: String) -> Result<Self, InvalidName> {
+        Self::recorded(&text)
+    }
+}
+
+impl From<InstanceId> for String {
+    fn from(id: InstanceId) -> String {
+        id.0.to_string()
+    }
+}
 
 impl InstanceId {
     /// The instance that serves `model`.
@@ -122,6 +138,24 @@ impl InstanceId {
         let digest = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, model.as_str().as_bytes());
         let (digest, ..) = digest.as_fields();
         Self(format!("{readable}-{digest:08x}").trim_start_matches('-').into())
+    }
+
+    /// An instance whose id was written down, in a file or in the environment of a process.
+    ///
+    /// # Errors
+    /// [`InvalidName`] when no id looks like that: it might lead out of a folder.
+    pub fn recorded(text: &str) -> Result<Self, InvalidName> {
+        if text.is_empty() {
+            return Err(InvalidName::Empty);
+        }
+        if text.len() > limits::INSTANCE_SLUG_CHARS + "-xxxxxxxx".len() {
+            return Err(InvalidName::TooLong { bytes: text.len() });
+        }
+        let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if text.starts_with(['.', '-']) || !text.chars().all(fits) {
+            return Err(InvalidName::StrangeCharacter);
+        }
+        Ok(Self(text.into()))
     }
 
     /// The name of the file that its output goes to.
@@ -154,7 +188,7 @@ impl Generation {
     /// The generation after this one.
     #[must_use]
     pub fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
     }
 }
 
@@ -194,6 +228,11 @@ mod tests {
                 "{text}"
             );
             assert!(text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c)), "{text}");
+            assert_eq!(InstanceId::recorded(text), Ok(id.clone()));
+        }
+        for text in ["", "../x", "a/b", ".hidden", "-x", "a b", "ü", &"x".repeat(100)] {
+            assert!(InstanceId::recorded(text).is_err(), "{text}");
+            assert!(serde_json::from_value::<InstanceId>(text.into()).is_err(), "{text}");
         }
     }
 

@@ -36,6 +36,7 @@
 //! - [`probe`]: asks backends whether they are ready and well
 //! - [`launcher`]: where OS processes live
 //! - [`heart`]: the parent process that outlives the service
+//! - [`state`]: what is written down for whoever comes after this service
 //! - [`events`]: what happened, for people and subscribers
 //! - [`supervision`]: the generic OTP layer that all actors stand on
 //! - [`engine`]: the embedded backend, in a process of its own
@@ -71,6 +72,7 @@ pub mod probe;
 pub mod registry;
 pub mod root;
 pub mod settings;
+pub mod state;
 pub mod supervision;
 pub mod telemetry;
 pub mod upgrade;

@@ -125,6 +125,13 @@ pub const TRIAL_WORDS: usize = 2000;
 /// Before a gateway hands its sockets over, unloads that are under way may end: most do at once, and what does not is asked of
 /// the new service.
 pub const HANDOVER_UNLOADS: Duration = Duration::from_secs(5);
+/// How long a new service waits for the models of the one before it to be taken up, before it says that they were lost: a
+/// thousand take less than a second.
+pub const TAKEN_UP: Duration = Duration::from_secs(10);
+/// How often it looks.
+pub const TAKEN_UP_EVERY: Duration = Duration::from_millis(5);
+/// What one service leaves to the next about an upgrade: [`MODELS`] names and pids.
+pub const UPGRADE_NOTE_BYTES: u64 = 4 * 1024 * 1024;
 /// How long requests inside the tree may take to come out of it when the sockets are handed over: they are given up, which
 /// takes microseconds.
 pub const HANDOVER_SETTLES: Duration = Duration::from_secs(2);
@@ -426,3 +433,27 @@ pub const GUARD_RETRY: Duration = Duration::from_secs(5);
 pub const GUARD_DISMISSED: Duration = Duration::from_secs(5);
 /// Between two looks at whether it has, and of a guard at whether somebody took over.
 pub const GUARD_LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// A state file: the largest honest one holds 8 KiB of last output, which JSON may make six times as long, and the moments of
+/// [`WINDOW_RESTARTS`] restarts twice.
+pub const STATE_FILE_BYTES: u64 = 1024 * 1024;
+/// Names in a folder of state files that are looked at: three for each of [`MODELS`], and some.
+pub const STATE_FILES: usize = 32_768;
+/// Bytes of the environment of a process that are searched for marks: the system allows a program 6 MiB of words at most.
+pub const ENVIRONMENT_BYTES: u64 = 8 * 1024 * 1024;
+/// How soon state that could not be written is tried again: a disk that was full is soon full again, and a person needs longer.
+pub const STATE_RETRY: Duration = Duration::from_secs(1);
+/// How long the end of the service waits for its state files to be removed; a thousand take milliseconds.
+pub const STATE_END: Duration = Duration::from_secs(2);
+/// Numbers of events that are kept free for those that were not written down when the service was killed: as many as
+/// [`EVENT_RING`] holds, and state is written long before.
+pub const EVENTS_AHEAD: u64 = EVENT_RING as u64;
+/// How long a launcher waits for the lock of one that was killed: a child that was just being forked for it holds a copy until
+/// its program begins.
+pub const STATE_TAKEOVER: Duration = Duration::from_secs(1);
+/// How often it looks.
+pub const STATE_TAKEOVER_EVERY: Duration = Duration::from_millis(5);
+/// Notices of a launcher that nobody listens to yet: one for each of [`MODELS`] that is taken over.
+pub const NOTICES_KEPT: usize = MODELS;
+/// How long the heart may take to tell how a process ended: it does nothing that lasts, and no start of that model waits longer.
+pub const COLLECT: Duration = Duration::from_secs(2);

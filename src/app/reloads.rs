@@ -50,6 +50,11 @@ impl Reloads {
         }
     }
 
+    /// Whether one is under way.
+    pub(super) fn is_reading(&self) -> bool {
+        self.reading.is_some()
+    }
+
     fn begin(&mut self) {
         self.again = false;
         let (tell, read) = oneshot::channel();

@@ -1,4 +1,4 @@
-//! Where wishes for the whole service come from: signals, or the program around it.
+//! What somebody outside wants of the whole service, and where that comes from.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -15,6 +15,12 @@ pub enum Wish {
 pub trait Wishes {
     /// The next wish; pending for ever when none will come.
     fn next(&mut self) -> impl Future<Output = Wish>;
+}
+
+impl<W: Wishes> Wishes for &mut W {
+    fn next(&mut self) -> impl Future<Output = Wish> {
+        W::next(self)
+    }
 }
 
 /// SIGTERM and SIGINT stop, SIGHUP reloads.
@@ -51,8 +57,7 @@ impl Wishes for Signals {
 }
 
 /// One wish to stop, then none.
-#[derive(Debug, Default)]
-pub(super) struct StopOnce(bool);
+pub(super) struct StopOnce(pub(super) bool);
 
 impl Wishes for StopOnce {
     async fn next(&mut self) -> Wish {

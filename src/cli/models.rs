@@ -40,7 +40,13 @@ pub struct ModelLine {
     pub last_output: Vec<String>,
     /// Starts so far; 0: never loaded.
     pub generation: Option<u64>,
+    /// Its process was started by another configuration than the present one.
+    pub is_outdated: bool,
 }
+
+/// What is said of a model that runs by an older configuration.
+const OUTDATED: &str =
+    "outdated, it was started by another configuration; restart-model replaces it";
 
 impl ModelLine {
     /// Reads one entry of `models`.
@@ -64,6 +70,7 @@ impl ModelLine {
             progress: text(["progress", "progress"]),
             last_output: lines.filter_map(Value::as_str).map(str::to_owned).collect(),
             generation: entry["generation"].as_u64(),
+            is_outdated: entry["outdated"] == true,
         }
     }
 
@@ -90,7 +97,7 @@ impl ModelLine {
     fn detail(&self) -> Option<&str> {
         match self.state.as_str() {
             "starting" => self.progress.as_deref().or(self.reason.as_deref()),
-            "ready" => None,
+            "ready" => self.is_outdated.then_some(OUTDATED),
             _ => self.reason.as_deref(),
         }
     }
@@ -114,6 +121,7 @@ impl ModelLine {
     pub fn needs_explanation(&self) -> bool {
         match self.state.as_str() {
             "starting" => self.progress.is_some(),
+            "ready" => self.is_outdated,
             "unhealthy" | "backoff" => true,
             _ => self.is_in_trouble(),
         }
@@ -229,6 +237,16 @@ mod tests {
                 "    boom\\x1b[2J"
             ]
         );
+    }
+
+    #[test]
+    fn a_model_that_runs_by_an_older_configuration_is_explained() {
+        let entry = |outdated| json!({ "name": "phi", "state": "ready", "outdated": outdated });
+        let model = ModelLine::read(&entry(true));
+        assert!(model.needs_explanation());
+        let explained = model.explanation(&Output::new(true));
+        assert!(explained[0].starts_with("phi is ready: outdated, "), "{explained:?}");
+        assert!(!ModelLine::read(&entry(false)).needs_explanation());
     }
 
     #[test]

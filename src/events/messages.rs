@@ -10,7 +10,8 @@ use crate::ids::Generation;
 /// Something happened in the tree. The words of [`LifecycleEvent::kind`] are part of the management contract.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LifecycleEvent {
-    /// Counts up from 1 over the life of the service; a gap for a reader means lost events.
+    /// Counts up from 1 over the life of the service, also over cores that were killed: then some numbers are left out. A gap
+    /// for a reader means lost events.
     pub seq: u64,
     /// When, seconds since 1970.
     pub at: f64,
@@ -26,8 +27,9 @@ pub struct LifecycleEvent {
     pub generation: Option<Generation>,
     /// What happened: `starting`, `ready`, `unhealthy`, `exited`, `backoff`, `parked`, `stopping`, `stopped`,
     /// `unkillable`, `actor_failed`, `actor_restarted`, `wedged`, `escalated`, `group_restarting`,
-    /// `group_parked`, `group_gave_up`, `group_not_started`, `reloaded`, `service_started`, `service_stopping`,
-    /// `core_replaced`, `upgrade_failed`, `heart_lost`.
+    /// `group_parked`, `group_gave_up`, `group_not_started`, `adopted`, `not_adopted`, `leftover_ended`, `outdated`,
+    /// `state_damaged`, `state_dropped`, `state_unsaved`, `state_saved`, `reloaded`, `service_started`, `service_stopping`,
+    /// `core_replaced`, `upgraded`, `upgrade_refused`, `upgrade_failed`, `heart_lost`.
     pub kind: String,
     /// The cause, in words.
     #[serde(skip_serializing_if = "Option::is_none", default)]

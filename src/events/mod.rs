@@ -39,7 +39,7 @@ impl EventLog {
         let event = Arc::new(LifecycleEvent {
             seq,
             at: Clock::wall_seconds(),
-            since_start_ms: self.clock.now().since_origin().as_secs_f64() * 1000.0,
+            since_start_ms: self.clock.uptime_at(self.clock.now()).as_secs_f64() * 1000.0,
             subject: record.subject,
             model: record.model,
             generation: record.generation,
@@ -79,9 +79,10 @@ fn log(event: &LifecycleEvent) {
     }
     match event.kind.as_str() {
         "parked" | "unkillable" | "escalated" | "group_gave_up" | "group_not_started"
-        | "heart_lost" | "upgrade_failed" | "wedged" => line!(error),
+        | "heart_lost" | "upgrade_failed" | "wedged" | "state_unsaved" => line!(error),
         "group_restarting" | "group_parked" | "exited" | "unhealthy" | "actor_failed"
-        | "actor_restarted" | "core_replaced" => line!(warn),
+        | "actor_restarted" | "core_replaced" | "not_adopted" | "leftover_ended" | "outdated"
+        | "state_damaged" | "state_dropped" => line!(warn),
         _ => line!(info),
     }
 }

@@ -43,6 +43,8 @@ pub struct Doors {
 pub struct ServiceFacts {
     /// Of the package.
     pub version: &'static str,
+    /// The program that runs; another one may lie there by now.
+    pub binary: String,
     /// Of the core process.
     pub pid: u32,
     /// Its origin is the start of the service.

@@ -4,6 +4,7 @@
 //! record and the process of the instance, and goes on.
 
 mod attaching;
+mod ordering;
 mod telling;
 mod turns;
 mod wishes;
@@ -18,20 +19,17 @@ use tokio::sync::oneshot;
 
 use self::turns::Turns;
 pub use self::wishes::{BringUp, BringUpHow, CallUp, Reconfigure, TakeDown};
-use super::command_line;
-use super::endpoint::{Endpoint, check_port, free_port};
+use super::endpoint::Endpoint;
 use super::machine::{Effect, Event, Machine, Policies};
 use super::messages::{LoadBefore, ModelError};
 use super::services::Services;
 use crate::clock::{Clock, Moment, Started};
 use crate::ids::{Generation, InstanceId, ProcessKey};
-use crate::launcher::table_messages::{CancelSpawn, Sample, Signal, Spawn};
-use crate::launcher::{
-    GroupSignal, InstanceRecord, ReadyChannel, ReadyEnd, Report, SpawnError, SpawnOrder,
-};
+use crate::launcher::table_messages::{CancelSpawn, Sample, Signal};
+use crate::launcher::{GroupSignal, InstanceRecord, ReadyEnd, Report};
 use crate::probe::{Finding, HealthQuestion, ProbeReport, ReadySign};
 use crate::registry::messages::{InstanceView, LastExit};
-use crate::settings::model::{BackendSpec, ModelSpec, StartFacts, Transport};
+use crate::settings::model::{BackendSpec, ModelSpec};
 use crate::settings::policy::{HealthCheck, Readiness};
 use crate::supervision::crash::crashes_on_request;
 use crate::supervision::{ExitSlot, StopActor};
@@ -53,6 +51,10 @@ pub struct InstanceActor {
     progress: Option<String>,
     last_exit: Option<Arc<LastExit>>,
     exit_output: Vec<String>,
+    /// The digest of the order that the present process was started by.
+    order: Option<String>,
+    /// It would be started in another way now.
+    outdated: bool,
     /// What was told last.
     shown: Option<Arc<InstanceView>>,
     /// What was written down last.
@@ -115,6 +117,8 @@ impl InstanceActor {
             progress: None,
             last_exit: None,
             exit_output: Vec::new(),
+            order: None,
+            outdated: false,
             shown: None,
             kept: None,
             waiters: Vec::new(),
@@ -182,73 +186,6 @@ impl InstanceActor {
             Effect::Failed => self.note_failure(),
             Effect::Escalate(why) => self.escalate(why, ctx),
         }
-    }
-
-    fn spawn(&mut self, generation: Generation, ctx: &mut Context<Self>) {
-        let fits = self.fit_endpoint();
-        // the record stands before the process does: a successor must know of it
-        self.keep();
-        let error = match fits.map(|()| self.spawn_order(generation)) {
-            Ok(Ok(order)) => return self.services.table.do_send(Spawn(order)),
-            Ok(Err(error)) => SpawnError::Fatal {
-                program: self.model.name.to_string(),
-                reason: error.to_string(),
-            },
-            Err(error) => {
-                SpawnError::Transient { program: self.model.name.to_string(), reason: error }
-            }
-        };
-        ctx.notify(Feed(Event::SpawnFailed(generation, error)));
-    }
-
-    /// A reload may have changed what the backend speaks: then the address of the starts before is of no use.
-    fn fit_endpoint(&mut self) -> Result<(), String> {
-        let transport = self.backend.transport;
-        if self.endpoint.fits(transport) {
-            // another program may have taken the port meanwhile: clients must not be led to that one
-            return self.endpoint.port().map_or(Ok(()), check_port);
-        }
-        let fresh = match transport {
-            Transport::Zmq => Endpoint::fresh_ipc(&self.services.settings.model_socket_dir),
-            // rare enough to bind a port right here
-            Transport::Http => {
-                Endpoint::http(free_port().map_err(|error| format!("no free port: {error}"))?)
-            }
-        };
-        self.remove_socket();
-        self.endpoint = fresh;
-        Ok(())
-    }
-
-    fn spawn_order(
-        &self,
-        generation: Generation,
-    ) -> Result<SpawnOrder, command_line::CommandError> {
-        let settings = &self.services.settings;
-        let facts = StartFacts {
-            model: &self.model,
-            instance: &self.id,
-            endpoint: self.endpoint.uri(),
-            port: self.endpoint.port(),
-        };
-        let ready_channel = match self.backend.start.ready {
-            Readiness::Fd { number } => ReadyChannel::Fd { number },
-            Readiness::Notify => ReadyChannel::Notify {
-                path: settings.runtime_dir.join(format!("{}-{generation}.notify", self.id)),
-            },
-            _ => ReadyChannel::None,
-        };
-        Ok(SpawnOrder {
-            key: self.key(generation),
-            command: command_line::command(&self.backend, settings, &facts)?,
-            log_path: log_path(&self.services, &self.id),
-            log: self.backend.log.clone(),
-            label: self.model.name.to_string(),
-            limits: self.backend.limits.clone(),
-            ready_channel,
-            socket_path: self.endpoint.socket_path(),
-            shim: settings.symphony_binary.clone(),
-        })
     }
 
     fn await_ready(&mut self, generation: Generation, ctx: &mut Context<Self>) {

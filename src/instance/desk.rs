@@ -1,7 +1,7 @@
 //! Takes requests about models by name: finds the model, has an instance started where there is none, passes the
 //! request on to it. It decides nothing about processes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -318,13 +318,19 @@ impl Handler<UseModels> for ModelDesk {
 /// Loads the models that are marked for it.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Autostart;
+pub struct Autostart {
+    /// Only these; `None`: all of them. In a service that goes on, somebody may have unloaded the others.
+    pub only: Option<BTreeSet<InstanceId>>,
+}
 
 impl Handler<Autostart> for ModelDesk {
     type Result = ();
 
-    fn handle(&mut self, _: Autostart, ctx: &mut Self::Context) {
-        for model in self.catalogue.models().iter().filter(|model| model.autostart) {
+    fn handle(&mut self, Autostart { only }: Autostart, ctx: &mut Self::Context) {
+        let is_meant = |model: &ModelSpec| {
+            model.autostart && only.as_ref().is_none_or(|only| only.contains(&model.instance_id()))
+        };
+        for model in self.catalogue.models().iter().filter(|model| is_meant(model)) {
             load_in_background(ctx.address(), model.clone());
         }
     }

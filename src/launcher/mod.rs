@@ -6,10 +6,12 @@
 //! - [`local`] runs processes of this machine; [`scripted`] is its fake for tests in virtual time
 //! - [`account`] is the user that a backend runs as, [`exit_cause`] says which limit ended a process, [`transience`] which
 //!   errors are worth another try
-//! - [`table`] is the actor, [`table_messages`] what it may be asked, [`admission`] which spawn may go out now
+//! - [`table`] is the actor, [`table_messages`] what it may be asked, [`admission`] which spawn may go out now, [`adoption`] what
+//!   becomes of processes that an earlier core left
 
 pub mod account;
 pub mod admission;
+pub mod adoption;
 pub mod exit_cause;
 pub mod local;
 pub mod scripted;
@@ -57,6 +59,12 @@ pub trait Launcher: Send + Sync {
     fn inventory(&self);
     /// Removes a socket file that belonged to an instance. Anything but a socket is left alone.
     fn remove_socket(&self, path: PathBuf);
+    /// What nobody asked for is told to `to` from now on, first what was not told to anybody yet.
+    fn tell_notices(&self, to: Recipient<LauncherNotice>);
+    /// Ends the launcher's threads and leaves the processes to whoever comes after it: all that is known of them is
+    /// written down. Blocks until that is done, at most `limit`. A launcher that writes nothing down does as
+    /// [`Launcher::end`].
+    fn let_go(&self, limit: Duration);
     /// Kills what is left and ends the launcher's threads. Blocks until that is done, at most `limit`;
     /// answers how many processes were left.
     fn end(&self, limit: Duration) -> usize;
@@ -218,7 +226,25 @@ pub enum Report {
         processes: Vec<(ProcessKey, ProcessIdentity)>,
         /// Records by [`Launcher::keep`].
         records: Vec<InstanceRecord>,
+        /// Readiness channels of processes that an earlier core started and that may not be ready yet.
+        ready: Vec<(ProcessKey, ReadyEnd)>,
     },
+}
+
+/// Something that a launcher found out by itself; it becomes an event.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct LauncherNotice {
+    /// The instance it is about; `None`: all of them.
+    pub instance: Option<InstanceId>,
+    /// Its model, where that is known.
+    pub model: Option<String>,
+    /// Which start of it.
+    pub generation: Option<Generation>,
+    /// The kind of the event.
+    pub kind: &'static str,
+    /// The cause, in words.
+    pub cause: String,
 }
 
 /// The reading end of a readiness channel.
@@ -228,6 +254,19 @@ pub enum ReadyEnd {
     Pipe(OwnedFd),
     /// A bound datagram socket, non-blocking; its file is removed by whoever drops it last (the launcher, at exit).
     Notify(std::os::unix::net::UnixDatagram),
+}
+
+impl ReadyEnd {
+    /// A second hold on the same channel.
+    ///
+    /// # Errors
+    /// When no descriptor is left.
+    pub fn try_clone(&self) -> std::io::Result<Self> {
+        Ok(match self {
+            Self::Pipe(pipe) => Self::Pipe(pipe.try_clone()?),
+            Self::Notify(socket) => Self::Notify(socket.try_clone()?),
+        })
+    }
 }
 
 /// A process as the system knows it: a pid alone may be another's tomorrow.
@@ -254,7 +293,7 @@ pub enum ExitStatus {
         /// Whether a core was dumped.
         core_dumped: bool,
     },
-    /// Nobody could tell (an adopted process).
+    /// Nobody could tell: a process that an earlier core started, and no heart.
     Unknown,
 }
 
@@ -327,6 +366,9 @@ pub struct InstanceRecord {
     /// What it has to do with others.
     #[serde(default)]
     pub turn: TurnRecord,
+    /// The digest of the order that its present process was started by.
+    #[serde(default)]
+    pub order: Option<String>,
 }
 
 /// What is remembered of an instance's place among those that it comes up with.

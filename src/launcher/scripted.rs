@@ -14,8 +14,8 @@ use actix::Recipient;
 
 use super::exit_cause::ExitCause;
 use super::{
-    ExitStatus, GroupSignal, InstanceRecord, Launcher, ProcessCommand, ProcessIdentity,
-    ReadyChannel, ReadyEnd, Report, SpawnError, SpawnOrder, TailOrder,
+    ExitStatus, GroupSignal, InstanceRecord, Launcher, LauncherNotice, ProcessCommand,
+    ProcessIdentity, ReadyChannel, ReadyEnd, Report, SpawnError, SpawnOrder, TailOrder,
 };
 use crate::ids::{InstanceId, ProcessKey};
 use crate::settings::policy::StopSignal;
@@ -350,11 +350,17 @@ impl Launcher for ScriptedLauncher {
             .map(|(key, process)| (key.clone(), process.identity.clone()))
             .collect();
         let records = inner.records.values().cloned().collect();
-        inner.report(Report::Inventory { processes, records });
+        inner.report(Report::Inventory { processes, records, ready: Vec::new() });
     }
 
     fn remove_socket(&self, path: PathBuf) {
         self.lock().calls.push(Call::RemoveSocket(path));
+    }
+
+    fn tell_notices(&self, _: Recipient<LauncherNotice>) {}
+
+    fn let_go(&self, limit: Duration) {
+        self.end(limit);
     }
 
     fn end(&self, _limit: Duration) -> usize {

@@ -28,8 +28,8 @@ use super::table_messages::{
     Sample, Signal, Spawn, Tail,
 };
 use super::{
-    GroupSignal, InstanceRecord, Launcher, ProcessIdentity, Report, SpawnError, SpawnOrder,
-    TailOrder,
+    GroupSignal, InstanceRecord, Launcher, ProcessIdentity, ReadyEnd, Report, SpawnError,
+    SpawnOrder, TailOrder,
 };
 use crate::ids::{InstanceId, ProcessKey};
 use crate::limits;
@@ -45,6 +45,8 @@ pub struct ProcessTable {
     inventory_waker: Option<Waker>,
     live: BTreeMap<InstanceId, (ProcessKey, ProcessIdentity)>,
     records: BTreeMap<InstanceId, InstanceRecord>,
+    /// Readiness channels that an earlier core had, for the actors to come.
+    ready: HashMap<ProcessKey, ReadyEnd>,
     /// Records kept or forgotten while the inventory, which is older, was on its way.
     changed_early: HashSet<InstanceId>,
     attached: HashMap<InstanceId, Recipient<Report>>,
@@ -65,6 +67,7 @@ impl ProcessTable {
             inventory_waker: None,
             live: BTreeMap::new(),
             records: BTreeMap::new(),
+            ready: HashMap::new(),
             changed_early: HashSet::new(),
             attached: HashMap::new(),
             unclaimed: HashMap::new(),
@@ -88,9 +91,11 @@ impl ProcessTable {
 
     fn attach(&mut self, attach: Attach) -> Attached {
         let Attach { instance, reports } = attach;
+        let live = self.live.get(&instance).cloned();
         let attached = Attached {
+            ready: live.as_ref().and_then(|(key, _)| self.ready.remove(key)),
             record: self.records.get(&instance).cloned(),
-            live: self.live.get(&instance).cloned(),
+            live,
             ordered: self.admission.pending(&instance).map(|key| key.generation),
             missed: self.unclaimed.remove(&instance).unwrap_or_default().into(),
         };
@@ -237,6 +242,7 @@ impl Handler<Report> for ProcessTable {
                 if self.live.get(&key.instance).is_some_and(|(live, _)| *live == key) {
                     self.live.remove(&key.instance);
                 }
+                self.ready.remove(&key);
                 self.deliver(&key.instance, report);
             }
             Report::Sampled { key, .. } | Report::SignalRefused { key, .. } => {
@@ -252,7 +258,8 @@ impl Handler<Report> for ProcessTable {
                 }
             }
             Report::Inventory { .. } => {
-                if let Report::Inventory { processes, records } = report {
+                if let Report::Inventory { processes, records, ready } = report {
+                    self.ready = ready.into_iter().collect();
                     self.take_inventory(processes, records);
                 }
             }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use actix::{Message, MessageResponse, Recipient};
 
-use super::{GroupSignal, InstanceRecord, ProcessIdentity, Report, SpawnOrder};
+use super::{GroupSignal, InstanceRecord, ProcessIdentity, ReadyEnd, Report, SpawnOrder};
 use crate::ids::{Generation, InstanceId, ProcessKey};
 
 /// An instance's actor is there, and takes the reports about its processes from now on.
@@ -30,6 +30,8 @@ pub struct Attached {
     pub ordered: Option<Generation>,
     /// Reports that came while no actor took them, the oldest first.
     pub missed: Vec<Report>,
+    /// The readiness channel of its process, where an earlier core started it.
+    pub ready: Option<ReadyEnd>,
 }
 
 /// Starts a process. Answered by exactly one [`Report::Spawned`] or [`Report::SpawnFailed`], unless it is cancelled.

@@ -262,6 +262,12 @@ impl Launcher for LateInventory {
     fn remove_socket(&self, path: std::path::PathBuf) {
         self.0.remove_socket(path);
     }
+    fn tell_notices(&self, to: Recipient<crate::launcher::LauncherNotice>) {
+        self.0.tell_notices(to);
+    }
+    fn let_go(&self, limit: Duration) {
+        self.0.let_go(limit);
+    }
     fn end(&self, limit: Duration) -> usize {
         self.0.end(limit)
     }
@@ -290,8 +296,11 @@ fn questions_before_the_inventory_wait_for_it() {
         launcher.report(Report::Inventory {
             processes: vec![(key("a", 1), identity())],
             records: vec![record("a", 1), record("b", 1), record("c", 1)],
+            ready: vec![(key("a", 1), pipe())],
         });
-        assert_eq!(early.await.unwrap().live.map(|(key, _)| key), Some(key("a", 1)));
+        let early = early.await.unwrap();
+        assert_eq!(early.live.map(|(key, _)| key), Some(key("a", 1)));
+        assert!(early.ready.is_some(), "the channel of its start goes with the process");
         assert_eq!(inventory.await.unwrap().records, [record("a", 1), record("b", 2)]);
         table.send(ReadInventory).await.unwrap();
         assert_eq!(launcher.spawns(), [key("a", 1)], "the older generation lives");
@@ -342,6 +351,10 @@ fn a_start_that_is_forgotten_leaves_no_process() {
     });
 }
 
+fn pipe() -> ReadyEnd {
+    ReadyEnd::Pipe(std::io::pipe().unwrap().0.into())
+}
+
 fn identity() -> ProcessIdentity {
     ProcessIdentity { pid: 1, start_ticks: 1, boot_id: "b".into() }
 }
@@ -364,5 +377,6 @@ fn record(model: &str, generation: u64) -> InstanceRecord {
         reason: None,
         last_exit: None,
         turn: crate::launcher::TurnRecord::default(),
+        order: None,
     }
 }

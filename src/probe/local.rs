@@ -180,8 +180,14 @@ impl Kept {
                 Step::Wait(key)
             }
             Order::Redirect(key, answer) => {
-                if let Some(wait) = self.asked.get(&key).and_then(|asked| asked.wait.as_ref()) {
-                    wait.listener.redirect(answer);
+                match self.asked.get(&key).and_then(|asked| asked.wait.as_ref()) {
+                    Some(wait) => wait.listener.redirect(answer),
+                    // it was a prober of an earlier life that had the sign
+                    None => {
+                        let lost = "what it would say that on was lost with an earlier service";
+                        let finding = Finding::NeverReady(lost.to_owned());
+                        answer.do_send(ProbeReport { key, finding });
+                    }
                 }
                 Step::Nothing
             }

@@ -44,7 +44,8 @@ pub trait Prober: Send + Sync {
         answer: Recipient<ProbeReport>,
     );
     /// Sends what is found about a process to another recipient from now on; a finding that could not be delivered is
-    /// sent again. For the successor of an actor whose readiness wait is still under way.
+    /// sent again. For the successor of an actor whose readiness wait is still under way. Where none ever was, which only
+    /// happens after an earlier service, the answer is [`Finding::NeverReady`].
     fn redirect(&self, key: &ProcessKey, answer: Recipient<ProbeReport>);
     /// Drops everything kept for a process (connections, waits).
     fn forget(&self, key: &ProcessKey);

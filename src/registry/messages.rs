@@ -42,6 +42,8 @@ pub struct InstanceView {
     pub progress: Option<String>,
     /// The group that its model is a member of.
     pub group: Option<String>,
+    /// Its process was started by another configuration than the present one.
+    pub outdated: bool,
 }
 
 /// An instance changed, or introduces itself.

@@ -194,6 +194,7 @@ mod tests {
             reason: None,
             progress: None,
             group: None,
+            outdated: false,
         })
     }
 

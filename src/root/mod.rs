@@ -37,6 +37,7 @@ use crate::supervision::supervisor::SupervisionNotice;
 use crate::supervision::{
     ChildRules, ChildSpec, ExitSlot, Start, Strategy, Supervisor, SupervisorFlags, SupervisorSpec,
 };
+use crate::upgrade::own_binary;
 
 /// The child id of the instance supervisor.
 pub const INSTANCES: &str = "instance_supervisor";
@@ -76,7 +77,7 @@ const GATEWAY_FLAGS: SupervisorFlags = SupervisorFlags {
 pub async fn start(wiring: &Arc<Wiring>) -> Result<(Addr<Supervisor>, RunningChild), String> {
     let relay = NoticeRelay(wiring.clone()).start();
     wiring.prober.tell_crashes(relay.clone().recipient());
-    let observer = relay.recipient::<SupervisionNotice>();
+    let observer = relay.clone().recipient::<SupervisionNotice>();
     let spec = SupervisorSpec {
         name: "root".to_owned(),
         flags: ROOT,
@@ -91,7 +92,10 @@ pub async fn start(wiring: &Arc<Wiring>) -> Result<(Addr<Supervisor>, RunningChi
         observer: Some(observer),
         clock: wiring.clock,
     };
-    Supervisor::start(spec).await
+    let started = Supervisor::start(spec).await?;
+    // now there is an event log that takes them
+    wiring.launcher.tell_notices(relay.recipient());
+    Ok(started)
 }
 
 /// A part of the service that is replaced when it makes no progress.
@@ -209,6 +213,7 @@ fn doors(wiring: &Wiring) -> Result<Doors, String> {
         open_sockets: wiring.open_sockets.clone(),
         facts: ServiceFacts {
             version: env!("CARGO_PKG_VERSION"),
+            binary: own_binary().display().to_string(),
             pid: std::process::id(),
             clock: wiring.clock,
             client_endpoint: settings.endpoints.client_handshake.clone(),

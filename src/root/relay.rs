@@ -7,6 +7,7 @@ use actix::{Actor, Context, Handler};
 
 use super::wiring::Wiring;
 use crate::events::messages::Record;
+use crate::launcher::LauncherNotice;
 use crate::limits;
 use crate::probe::ProberCrashed;
 use crate::supervision::supervisor::SupervisionNotice;
@@ -62,6 +63,18 @@ pub fn watch_thread(wiring: &Arc<Wiring>) -> Option<Watchdog> {
     watchdog
         .inspect_err(|error| tracing::warn!(%error, "nobody watches the thread of the actors"))
         .ok()
+}
+
+impl Handler<LauncherNotice> for NoticeRelay {
+    type Result = ();
+
+    fn handle(&mut self, notice: LauncherNotice, _: &mut Self::Context) {
+        let Ok(events) = self.0.events.get() else { return };
+        let LauncherNotice { instance, model, generation, kind, cause } = notice;
+        let subject =
+            instance.map_or_else(|| "service".to_owned(), |instance| instance.to_string());
+        events.do_send(Record { subject, model, generation, kind, cause: Some(cause) });
+    }
 }
 
 impl Handler<ProberCrashed> for NoticeRelay {

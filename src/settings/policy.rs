@@ -292,7 +292,7 @@ impl std::fmt::Display for CgroupChoice {
 
 /// Limits of one backend, all optional, set before its program begins: memory and processes by cgroup where there is one,
 /// all else by rlimit.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ResourceLimits {
     /// Bytes: of memory in use where a cgroup holds it, else of address space.
     pub memory: Option<u64>,
@@ -316,7 +316,7 @@ impl ResourceLimits {
 }
 
 /// How much of a backend's output is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogFilePolicy {
     /// Bytes of one file before it is rotated.
     pub max_bytes: u64,

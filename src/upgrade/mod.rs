@@ -77,6 +77,14 @@ pub enum Refused {
     },
 }
 
+/// Where this program was started from. Another one may lie there by now.
+pub fn own_binary() -> PathBuf {
+    let path = std::env::current_exe().unwrap_or_default();
+    // so the kernel calls a file that was replaced
+    let replaced = path.to_str().and_then(|path| path.strip_suffix(" (deleted)"));
+    replaced.map_or_else(|| path.clone(), PathBuf::from)
+}
+
 /// Tries a binary. Blocks for as long as its answers take, [`limits::TRIAL`] each.
 ///
 /// # Errors

@@ -92,5 +92,6 @@ fn view(generation: u64) -> Arc<InstanceView> {
         reason: None,
         progress: None,
         group: None,
+        outdated: false,
     })
 }

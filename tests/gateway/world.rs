@@ -257,6 +257,7 @@ async fn live(
             client_endpoint: endpoint(&folder, "client"),
             cli_endpoint: plan.cli.clone().unwrap_or_else(|| endpoint(&folder, "cli")),
             log_dir: "/logs".into(),
+            binary: "/usr/bin/symphony".into(),
             runtime_dir: folder.join("run"),
             allow_chaos: false,
             heart: Default::default(),
@@ -317,9 +318,8 @@ async fn live(
         () = serve => {}
         _ = ended => {}
     }
-    if !behaviour.hands_over.load(SeqCst) {
-        gateway.do_send(CloseSockets);
-    }
+    // its relay outlives the gateway that handed its sockets over
+    let _ = gateway.send(CloseSockets).await;
     drop(gateway);
     if !behaviour.hands_over.load(SeqCst) {
         closed.wait().await;
@@ -370,6 +370,7 @@ pub fn view(name: &str, state: State) -> Arc<InstanceView> {
         reason: None,
         progress: None,
         group: None,
+        outdated: false,
     })
 }
 

@@ -10,16 +10,18 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("limits", &[]),
     ("clock", &[]),
     ("ids", &["limits"]),
+    // what outlives the service: read by whoever comes after it
+    ("state", &["clock", "ids", "limits"]),
     ("supervision", &["clock", "limits"]),
     // of the supervision layer it has the arithmetic alone
-    ("heart", &["clock", "ids", "limits", "supervision::backoff", "supervision::window"]),
+    ("heart", &["clock", "ids", "limits", "state", "supervision::backoff", "supervision::window"]),
     ("settings", &["ids", "limits"]),
     ("telemetry", &["clock", "limits", "settings"]),
     ("upgrade", &["clock", "limits"]),
     ("engine", &["limits", "protocols"]),
     ("probe", &["clock", "ids", "limits", "protocols"]),
     ("events", &["clock", "ids", "limits", "supervision"]),
-    ("launcher", &["clock", "heart", "ids", "limits", "settings", "supervision"]),
+    ("launcher", &["clock", "heart", "ids", "limits", "settings", "state", "supervision"]),
     (
         "registry",
         &[
@@ -45,6 +47,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             "probe",
             "registry",
             "settings",
+            // the digest of an order, which records keep
+            "state::envelope",
             "supervision",
         ],
     ),
@@ -78,6 +82,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "registry",
             "settings",
             "supervision",
+            "upgrade",
         ],
     ),
     (
@@ -136,7 +141,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "settings",
             "supervision::tree",
             "telemetry",
-            "upgrade::outcome",
+            "upgrade",
         ],
     ),
     // doors for random input

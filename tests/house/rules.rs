@@ -281,6 +281,7 @@ const DECISION_CORES: &[&str] = &[
     "src/instance/restart.rs",
     "src/instance/state.rs",
     "src/launcher/admission.rs",
+    "src/launcher/adoption.rs",
     "src/supervision/backoff.rs",
     "src/supervision/core.rs",
     "src/supervision/core/",

@@ -22,6 +22,7 @@ mod processes;
 mod service;
 
 mod actor_crashes;
+mod adoption;
 mod clock_jumps;
 mod crash_loops;
 mod crossings;
@@ -43,5 +44,6 @@ mod restless_clients;
 mod scripted;
 mod shortages;
 mod stopping;
+mod upgrade;
 mod virtual_time;
 mod world;

@@ -150,6 +150,52 @@ impl Service {
         kill_process(Pid::from_child(&self.child), signal).expect("signalled");
     }
 
+    // ---- its death and its return ------------------------------------------------------------------------------
+
+    /// Kills the service alone, as the kernel does when memory is short. Its backends are left.
+    pub fn crash(&mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("waited");
+    }
+
+    /// Starts it again in its folder; it answers when this returns.
+    pub fn start_again(&mut self) {
+        self.start_again_by(|_| {});
+    }
+
+    /// The same with a changed command.
+    pub fn start_again_by(&mut self, command: impl FnOnce(&mut Command)) {
+        let log = fs::OpenOptions::new().append(true).open(self.folder.path().join("service.log"));
+        let mut again = serve_into(self.folder.path(), &self.mark, log.expect("opened"));
+        command(&mut again);
+        self.child = again.spawn().expect("started");
+        self.manager = Manager::connect(&self.endpoint("cli"));
+        self.manager.send("version", &json!({}));
+        until("an answer of the service", || {
+            if self.manager.has_more() {
+                return Some(());
+            }
+            let ended = self.child.try_wait().expect("waited");
+            assert!(ended.is_none(), "the service did not start again\n{}", self.log());
+            None
+        });
+        self.manager.receive();
+    }
+
+    /// Changes its configuration, which it reads at its next start or reload.
+    pub fn configure(&self, change: impl FnOnce(&mut Value)) {
+        let file = self.folder.path().join("config.json");
+        let text = fs::read_to_string(&file).expect("read");
+        let mut configuration = serde_json::from_str(&text).expect("JSON");
+        change(&mut configuration);
+        fs::write(file, configuration.to_string()).expect("written");
+    }
+
+    /// The state files that it keeps.
+    pub fn state(&self) -> PathBuf {
+        self.folder.path().join("run").join("state")
+    }
+
     /// What it logged so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("service.log")).unwrap_or_default()
@@ -308,6 +354,10 @@ impl Drop for Service {
 
 fn serve(folder: &Path, mark: &Mark) -> Command {
     let log = fs::File::create(folder.join("service.log")).expect("made");
+    serve_into(folder, mark, log)
+}
+
+fn serve_into(folder: &Path, mark: &Mark, log: fs::File) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_symphony"));
     command
         .env_clear()

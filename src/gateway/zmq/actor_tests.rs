@@ -50,6 +50,7 @@ fn doors(folder: &std::path::Path) -> Doors {
             client_endpoint: endpoint("client"),
             cli_endpoint: endpoint("cli"),
             log_dir: "/logs".into(),
+            binary: "/usr/bin/symphony".into(),
             runtime_dir: "/run/symphony".into(),
             allow_chaos: false,
             heart: Default::default(),

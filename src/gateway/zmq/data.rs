@@ -39,6 +39,9 @@ struct ModelData<'a> {
     progress: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     group: Option<&'a str>,
+    /// Told where it is so.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    outdated: bool,
 }
 
 impl<'a> ModelData<'a> {
@@ -62,6 +65,7 @@ impl<'a> ModelData<'a> {
             reason: view.reason.as_deref(),
             progress: view.progress.as_deref(),
             group: view.group.as_deref(),
+            outdated: view.outdated,
         }
     }
 
@@ -85,6 +89,7 @@ impl<'a> ModelData<'a> {
             reason: None,
             progress: None,
             group: model.group.as_ref().map(|group| group.name.as_str()),
+            outdated: false,
         }
     }
 }
@@ -141,6 +146,7 @@ pub(super) struct StatusData<'a> {
     service_status: &'static str,
     is_running: bool,
     version: &'a str,
+    binary: &'a str,
     pid: u32,
     uptime: u64,
     client_endpoint: &'a str,
@@ -163,8 +169,9 @@ impl<'a> StatusData<'a> {
             service_status: "running",
             is_running: true,
             version: facts.version,
+            binary: &facts.binary,
             pid: facts.pid,
-            uptime: now.since_origin().as_secs(),
+            uptime: facts.clock.uptime_at(now).as_secs(),
             client_endpoint: &facts.client_endpoint,
             cli_endpoint: &facts.cli_endpoint,
             heart: facts.heart.now(),

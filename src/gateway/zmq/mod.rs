@@ -174,7 +174,13 @@ impl Handler<CloseIntake> for ZmqGateway {
 impl Handler<CloseSockets> for ZmqGateway {
     type Result = ResponseActFuture<Self, ()>;
 
-    fn handle(&mut self, _: CloseSockets, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _: CloseSockets, ctx: &mut Self::Context) -> Self::Result {
+        if self.thread.is_free() {
+            // a relay outlives the tree
+            self.exit.set(ExitReason::Shutdown);
+            ctx.stop();
+            return Box::pin(actix::fut::ready(()));
+        }
         // first the flag: the slots that are dropped now tell why
         self.thread.stop();
         self.requests.abort_all();

@@ -142,6 +142,11 @@ impl Thread {
         RelayHandle { shared: self.shared.clone(), closed: self.closed() }
     }
 
+    /// Whether it was let go on without the actor.
+    pub(super) fn is_free(&self) -> bool {
+        self.is_free
+    }
+
     pub(super) fn stop(&mut self) {
         self.begin = None;
         self.shared.stop();

@@ -64,6 +64,8 @@ impl InstanceActor {
             self.started_at = record.started_at;
             self.last_exit.clone_from(&record.last_exit);
             self.protocols.clone_from(&record.protocols);
+            self.ready_end = attached.ready;
+            self.order.clone_from(&record.order);
             self.turns.resume(&record.turn);
             let generation = record.generation;
             let lives = attached.live.as_ref().filter(|(key, _)| key.generation == generation);
@@ -92,6 +94,7 @@ impl InstanceActor {
         for report in attached.missed {
             self.on_report(report, ctx);
         }
+        self.compare_order();
         self.settle(ctx);
     }
 }

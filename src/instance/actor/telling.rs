@@ -225,6 +225,7 @@ impl InstanceActor {
             reason: self.machine.reason().map(str::to_owned),
             progress: self.progress.clone(),
             group: self.model.group.as_ref().map(|group| group.name.to_string()),
+            outdated: self.outdated && running,
         }
     }
 
@@ -244,6 +245,7 @@ impl InstanceActor {
             started_at: self.started_at,
             protocols: self.protocols.clone(),
             last_exit: self.last_exit.clone(),
+            order: self.order.clone(),
             turn: self.turns.record(of_machine.turn),
             ..of_machine
         }

@@ -151,6 +151,7 @@ impl Handler<Reconfigure> for InstanceActor {
         self.model = fresh.model;
         self.backend = fresh.backend;
         self.services.settings = fresh.settings;
+        self.compare_order();
         self.use_group(fresh.group, ctx);
         self.settle(ctx);
     }

@@ -30,6 +30,7 @@ impl Machine {
                 ends_for: self.ends_for(),
                 ..TurnRecord::default()
             },
+            order: None,
         }
     }
 

@@ -108,8 +108,7 @@ impl Cgroups {
         if self.trees.is_empty() {
             return Ok(None);
         }
-        // the id is made of letters, digits and dashes, whatever the model is called
-        let name = format!("{}-{}", key.instance, key.generation);
+        let name = cell::name_of(key);
         let folders = self.trees.iter().map(|tree| tree.folder(&name)).collect();
         Cell::make(folders, limits).map(Some)
     }

@@ -1,4 +1,4 @@
-//! One child process from its start to its reaping.
+//! One process of ours from its start, or from its adoption, to its end.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -6,18 +6,26 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, waitid,
+    Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, pidfd_send_signal,
+    test_kill_process_group, waitid,
 };
 
 use super::cgroup::cell::Cell;
-use super::{log_read, procfs, socket_file};
+use super::{log_read, marks, procfs, socket_file};
+use crate::clock::{Moment, Started};
 use crate::ids::ProcessKey;
 use crate::launcher::exit_cause::{ExitCause, ExitFacts, exit_cause};
 use crate::launcher::{ExitStatus, GroupSignal, ProcessIdentity};
-use crate::settings::policy::{ResourceLimits, StopSignal};
+use crate::settings::policy::{LogFilePolicy, ResourceLimits, StopSignal};
+use crate::state::files::FileIdentity;
 
-/// A child that was not reaped yet: its pid and its group id belong to it alone, so signals cannot hit anybody else.
+/// A process that was not reaped yet: its pid and its group id belong to it alone, so signals cannot hit anybody else.
+///
+/// One that an earlier core started is no child of ours: somebody else reaps it, so it is signalled only while its pidfd
+/// tells that it lives.
 #[derive(Debug)]
 pub(super) struct Child {
     /// Whose process.
@@ -28,12 +36,26 @@ pub(super) struct Child {
     pub pid: Pid,
     /// Becomes readable at its exit.
     pub pidfd: OwnedFd,
+    /// Its status is ours to take.
+    pub is_own: bool,
+    /// It ended, and the heart was asked how; after this moment its answer is no longer waited for.
+    pub collected_until: Option<Moment>,
+    /// When it was started.
+    pub started: Started,
+    /// The model's name in log lines.
+    pub label: String,
+    /// How its log is rotated.
+    pub log_policy: LogFilePolicy,
     /// Its log.
     pub log_path: PathBuf,
+    /// Which file that is.
+    pub log_file: FileIdentity,
     /// Length of the log when it began.
     pub log_start: u64,
     /// What rotation took from the log's front since.
     pub log_removed: Arc<AtomicU64>,
+    /// The socket file that it may make.
+    pub socket_path: Option<PathBuf>,
     /// What it was limited to.
     pub limits: ResourceLimits,
     /// Whether the exec shim was to become it.
@@ -64,8 +86,18 @@ impl Child {
 
     /// Its members may all be gone already: no error.
     fn send(&self, signal: Signal) -> io::Result<()> {
-        match kill_process_group(self.pid, signal) {
-            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        let sent = match self.may_be_signalled() {
+            true => kill_process_group(self.pid, signal),
+            false => Ok(()),
+        };
+        match sent {
+            Ok(()) => Ok(()),
+            // it left the group that it led, which only what we did not start ourselves can have done
+            Err(Errno::SRCH) if !self.is_own => match pidfd_send_signal(&self.pidfd, signal) {
+                Ok(()) | Err(Errno::SRCH) => Ok(()),
+                Err(errno) => Err(errno.into()),
+            },
+            Err(Errno::SRCH) => Ok(()),
             Err(errno) => {
                 tracing::warn!(
                     target: "symphony-mgmt", instance = %self.key.instance, generation = %self.key.generation,
@@ -76,8 +108,18 @@ impl Child {
         }
     }
 
+    fn may_be_signalled(&self) -> bool {
+        self.is_own || !has_ended(&self.pidfd)
+    }
+
     /// How it ended; `None` while it runs. Its group gets its KILL: it stays unreaped, so the id is still its own.
+    ///
+    /// Of one that is not our own nobody here can tell how: its group is ended by whoever reaps it, or by
+    /// [`Child::end_rest`].
     pub(super) fn ended(&self) -> Option<ExitStatus> {
+        if !self.is_own {
+            return has_ended(&self.pidfd).then_some(ExitStatus::Unknown);
+        }
         match waitid(
             self.wait_id(),
             WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT,
@@ -95,7 +137,23 @@ impl Child {
 
     /// Takes it out of the system's table of processes, after [`Child::ended`].
     pub(super) fn reap(&self) {
-        self.collect(WaitIdOptions::NOHANG);
+        if self.is_own {
+            self.collect(WaitIdOptions::NOHANG);
+        }
+    }
+
+    /// Ends what is left of its group where somebody else reaped it: its number may be another's by now, so that only who
+    /// carries the marks of this start is ended.
+    pub(super) fn end_rest(&self, service: &str) {
+        if self.is_own || test_kill_process_group(self.pid).is_err() {
+            return;
+        }
+        let group = self.identity.pid;
+        for process in marks::find(service).unwrap_or_default() {
+            if process.key == self.key && process.group == group {
+                marks::end(process.pid, process.start_ticks, false);
+            }
+        }
     }
 
     /// Kills its group and waits for its end: for a child that cannot be watched.
@@ -153,6 +211,13 @@ impl Child {
         // closing the descriptor ends it anyway
         let _ = registry.deregister(&mut mio::unix::SourceFd(&descriptor));
     }
+}
+
+/// A pidfd is readable from the end of its process on, reaped or not.
+fn has_ended(pidfd: &OwnedFd) -> bool {
+    let mut watched = [PollFd::new(pidfd, PollFlags::IN)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut watched, Some(&at_once)).is_ok_and(|ready| ready > 0)
 }
 
 fn exit_status(status: &WaitIdStatus) -> ExitStatus {

@@ -2,12 +2,13 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, Mode, OFlags, fallocate};
 
 use crate::settings::policy::LogFilePolicy;
+use crate::state::files::FileIdentity;
 
 /// Bytes moved at one time when a file is copied away.
 const COPY_BLOCK: usize = 64 * 1024;
@@ -28,6 +29,23 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
     open_plain(path, OFlags::RDWR | OFlags::APPEND | OFlags::CREATE)
+}
+
+/// Opens a log that is there already, as [`open`] does.
+///
+/// # Errors
+/// As [`open`], and when it is another file than it was.
+pub(super) fn open_same(path: &Path, before: FileIdentity) -> io::Result<File> {
+    let file = open_plain(path, OFlags::RDWR | OFlags::APPEND)?;
+    if identity(&file.metadata()?) != before {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "another file lies there now"));
+    }
+    Ok(file)
+}
+
+/// Which file it is, whatever its name.
+pub(super) fn identity(facts: &std::fs::Metadata) -> FileIdentity {
+    FileIdentity { device: facts.dev(), inode: facts.ino() }
 }
 
 /// Opens a log for reading.

@@ -14,6 +14,8 @@ use crate::launcher::OWN_PROGRAM;
 pub(super) struct Machine {
     /// `/proc/sys/kernel/random/boot_id`.
     pub boot_id: String,
+    /// Which service its processes belong to; another one for each launcher that writes nothing down.
+    pub service_id: String,
     /// The limit of descriptors that this process was started with; backends get it back.
     inherited_open_files: Rlimit,
 }
@@ -29,7 +31,8 @@ impl Machine {
     pub(super) fn prepare() -> io::Result<Self> {
         let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned();
         notice_exits()?;
-        Ok(Self { boot_id, inherited_open_files: lift_open_files() })
+        let service_id = uuid::Uuid::new_v4().to_string();
+        Ok(Self { boot_id, service_id, inherited_open_files: lift_open_files() })
     }
 
     /// Gives a fresh child the limit of descriptors back that the service was started with.

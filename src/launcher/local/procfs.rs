@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
+use crate::clock::{Clock, Started};
 use crate::limits;
 
 /// Unit of CPU times in `/proc`. Part of the kernel's interface: 100 a second on every Linux that Rust's standard library runs on.
@@ -12,12 +13,25 @@ const TICKS_PER_SECOND: u64 = 100;
 /// The fields of `/proc/PID/stat` that are used here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ProcessStat {
+    /// Field 3, its state; `Z` has ended.
+    pub state: char,
+    /// Field 4, its parent.
+    pub parent: u32,
+    /// Field 5, its group.
+    pub group: u32,
     /// User and system time of the process alone; a process that was not reaped yet still has it.
     pub own_cpu_ticks: u64,
     /// User and system time of the process and of its children that were waited for.
     pub cpu_ticks: u64,
     /// Field 22: start in ticks since boot.
     pub start_ticks: u64,
+}
+
+impl ProcessStat {
+    /// Whether it runs no more, and only its status is there.
+    pub(super) fn has_ended(&self) -> bool {
+        "ZX".contains(self.state)
+    }
 }
 
 /// What a process has used.
@@ -50,7 +64,33 @@ fn parse_stat(text: &[u8]) -> Option<ProcessStat> {
     let sum = |fields: [usize; 2]| fields.into_iter().map(number).sum::<Option<u64>>();
     let own_cpu_ticks = sum([14, 15])?;
     let cpu_ticks = own_cpu_ticks + sum([16, 17])?;
-    Some(ProcessStat { own_cpu_ticks, cpu_ticks, start_ticks: number(22)? })
+    let id = |field: usize| u32::try_from(number(field)?).ok();
+    Some(ProcessStat {
+        state: fields.first()?.chars().next()?,
+        parent: id(4)?,
+        group: id(5)?,
+        own_cpu_ticks,
+        cpu_ticks,
+        start_ticks: number(22)?,
+    })
+}
+
+/// Every process there is, by its pid. One may be gone, and another there, before it is looked at.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub(super) fn all() -> io::Result<Vec<u32>> {
+    let pid = |entry: io::Result<std::fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
+    Ok(std::fs::read_dir("/proc")?.filter_map(pid).collect())
+}
+
+/// When a process with this start began, on `clock`: field 22 counts the time in which the machine slept, moments do not.
+pub(super) fn started(start_ticks: u64, clock: Clock) -> Started {
+    let ran = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let ran = Duration::from_secs(u64::try_from(ran.tv_sec).unwrap_or(0));
+    let age = ran.saturating_sub(span_of(start_ticks));
+    let now = clock.started();
+    Started { wall_seconds: now.wall_seconds - age.as_secs_f64(), at: now.at - age }
 }
 
 /// The usage of the process that has this pid and this start; `None` when it is gone.
@@ -115,7 +155,14 @@ mod tests {
             b"42 (a) R (b c) S 1 42 42 0 -1 4194560 94 0 0 0 1 2 3 4 20 0 1 0 987654 0 0 1844";
         assert_eq!(
             parse_stat(line),
-            Some(ProcessStat { own_cpu_ticks: 3, cpu_ticks: 10, start_ticks: 987_654 })
+            Some(ProcessStat {
+                state: 'S',
+                parent: 1,
+                group: 42,
+                own_cpu_ticks: 3,
+                cpu_ticks: 10,
+                start_ticks: 987_654
+            })
         );
         assert_eq!(parse_stat(b"42 (a) S 1"), None);
         assert_eq!(parse_stat(b""), None);

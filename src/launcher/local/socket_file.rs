@@ -29,6 +29,20 @@ pub(super) fn remove(path: &Path) -> bool {
     }
 }
 
+/// Whether something lies there that is no socket: then it is no backend's.
+///
+/// # Errors
+/// That it does, in words.
+pub(super) fn refuse_foreign(path: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "something that is no socket lies there and is left alone",
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// Makes the folder of a socket, for our user alone, where somebody removed it under us.
 ///
 /// # Errors

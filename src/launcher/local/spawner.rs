@@ -2,95 +2,40 @@
 //!
 //! It waits for orders and for exits at the same time. An exit never waits for more than one spawn (0.5 ms).
 
-use std::collections::{BTreeMap, HashMap};
+mod lasting;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError};
+use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
-use actix::Recipient;
 use mio::{Events, Poll, Token};
 
 use super::bell::Bell;
 use super::cgroup::Cgroups;
 use super::cgroup::cell::Cell;
 use super::child::Child;
+use super::keeper::Keeper;
 use super::machine::{self, Machine};
+use super::notices::Notices;
+use super::orders::{Order, SpawnerHandle};
 use super::orphans::Orphans;
 use super::outlive::outlive;
 use super::output::{OutputHandle, OutputOrder};
 use super::reporter::Reporter;
 use super::start;
 use crate::clock::{Clock, Moment};
+use crate::heart::link::HeartLink;
 use crate::ids::{InstanceId, ProcessKey};
-use crate::launcher::{GroupSignal, InstanceRecord, Report, SpawnError, SpawnOrder, TailOrder};
+use crate::launcher::{
+    ExitStatus, GroupSignal, InstanceRecord, ReadyEnd, Report, SpawnError, SpawnOrder,
+};
 use crate::limits;
 
 const WAKE: Token = Token(0);
-
-/// What the spawner thread is told; the calls of [`Launcher`](crate::launcher::Launcher), in the order in which they were made.
-#[derive(Debug)]
-pub(super) enum Order {
-    /// Reports go there.
-    Subscribe(Recipient<Report>),
-    /// Start a process.
-    Spawn(Box<SpawnOrder>),
-    /// Signal a group.
-    Signal(ProcessKey, GroupSignal),
-    /// Measure a process.
-    Sample(ProcessKey),
-    /// Read a log.
-    Tail(TailOrder),
-    /// Remember an instance.
-    Keep(Box<InstanceRecord>),
-    /// Forget an instance.
-    Forget(InstanceId),
-    /// Tell all.
-    Inventory,
-    /// Remove a socket file.
-    RemoveSocket(PathBuf),
-    /// Panic, for a test.
-    Crash,
-    /// Kill what is left and end.
-    End {
-        /// Time for that.
-        limit: Duration,
-        /// Told how many were not gone in time.
-        done: SyncSender<usize>,
-    },
-}
-
-/// The way to the spawner thread.
-#[derive(Debug, Clone)]
-pub(super) struct SpawnerHandle {
-    orders: Sender<Order>,
-    bell: Arc<Bell>,
-    ending: Arc<AtomicBool>,
-    living: Arc<AtomicUsize>,
-}
-
-impl SpawnerHandle {
-    /// Gives an order. Answers whether the thread is still there.
-    pub(super) fn send(&self, order: Order) -> bool {
-        let sent = self.orders.send(order).is_ok();
-        if sent {
-            self.bell.ring();
-        }
-        sent
-    }
-
-    /// Processes that live just now.
-    pub(super) fn living(&self) -> usize {
-        self.living.load(Ordering::Acquire)
-    }
-
-    /// From now on no spawn is carried out, also those ordered before.
-    pub(super) fn refuse_spawns(&self) {
-        self.ending.store(true, Ordering::Release);
-    }
-}
 
 /// The spawner thread's state.
 pub(super) struct Spawner {
@@ -109,7 +54,22 @@ pub(super) struct Spawner {
     records: BTreeMap<InstanceId, InstanceRecord>,
     /// Sockets that processes were started with, until their removal is ordered: what is killed at the end, and what
     /// nobody lived to clean up after, leaves its file.
-    sockets: HashMap<InstanceId, PathBuf>,
+    sockets: BTreeMap<InstanceId, PathBuf>,
+    /// Those of processes that an earlier launcher started: who is behind them is not known, so that none is removed that
+    /// anybody answers on.
+    inherited_sockets: BTreeMap<InstanceId, PathBuf>,
+    /// Readiness channels of processes that an earlier launcher started, until they are ready.
+    ready: HashMap<ProcessKey, ReadyEnd>,
+    heart: Option<HeartLink>,
+    /// Starts whose readiness channel the heart holds.
+    held_channels: BTreeSet<ProcessKey>,
+    /// Processes that ended, and of which the heart was asked how.
+    collecting: BTreeSet<Token>,
+    /// `None`: nothing is written down.
+    keeper: Option<Keeper>,
+    notices: Notices,
+    /// For who has to tell this thread something.
+    handle: SpawnerHandle,
     orphans: Orphans,
     cgroups: Cgroups,
     /// Starts that wait for the cgroup of the process before them to be empty, and how long they do.
@@ -118,21 +78,38 @@ pub(super) struct Spawner {
     last_token: usize,
 }
 
+/// What the thread works with.
+pub(super) struct Parts {
+    /// The machine.
+    pub machine: Machine,
+    /// Places for cgroups.
+    pub cgroups: Cgroups,
+    /// The way to the output thread.
+    pub output: OutputHandle,
+    /// The heart, if there is one.
+    pub heart: Option<HeartLink>,
+    /// The time.
+    pub clock: Clock,
+}
+
 impl Spawner {
     /// Prepares the thread and the way to it.
     ///
     /// # Errors
     /// When the system has no descriptors left.
-    pub(super) fn prepare(
-        machine: Machine,
-        cgroups: Cgroups,
-        output: OutputHandle,
-    ) -> io::Result<(Self, SpawnerHandle)> {
+    pub(super) fn prepare(parts: Parts) -> io::Result<(Self, SpawnerHandle)> {
+        let Parts { machine, cgroups, output, heart, clock } = parts;
         let poll = Poll::new()?;
         let bell = Arc::new(Bell::new(poll.registry(), WAKE)?);
         let (orders, receiver) = std::sync::mpsc::channel();
         let ending = Arc::new(AtomicBool::new(false));
         let living = Arc::new(AtomicUsize::new(0));
+        let handle = SpawnerHandle {
+            orders,
+            bell: Arc::clone(&bell),
+            ending: Arc::clone(&ending),
+            living: Arc::clone(&living),
+        };
         let spawner = Self {
             poll,
             orders: receiver,
@@ -145,14 +122,22 @@ impl Spawner {
             living: Arc::clone(&living),
             by_instance: HashMap::new(),
             records: BTreeMap::new(),
-            sockets: HashMap::new(),
+            sockets: BTreeMap::new(),
+            inherited_sockets: BTreeMap::new(),
+            ready: HashMap::new(),
+            heart,
+            held_channels: BTreeSet::new(),
+            collecting: BTreeSet::new(),
+            keeper: None,
+            notices: Notices::default(),
+            handle: handle.clone(),
             orphans: Orphans::default(),
             cgroups,
             held: Vec::new(),
-            clock: Clock::start(),
+            clock,
             last_token: WAKE.0,
         };
-        Ok((spawner, SpawnerHandle { orders, bell, ending, living }))
+        Ok((spawner, handle))
     }
 
     /// Runs until [`Order::End`], or until nobody is left to give orders.
@@ -177,6 +162,10 @@ impl Spawner {
                     let _ = done.send(self.end(&mut events, limit));
                     return;
                 }
+                Ok(Order::LetGo { limit, done }) => {
+                    let _ = done.send(self.let_go(&mut events, limit));
+                    return;
+                }
                 Ok(order) => {
                     outlive("order", || self.carry_out(order));
                 }
@@ -186,6 +175,7 @@ impl Spawner {
                     return;
                 }
             }
+            outlive("state", || self.write_down());
         }
     }
 
@@ -203,13 +193,15 @@ impl Spawner {
             self.orphans.sweep(self.clock.now());
             self.cgroups.sweep(self.clock.now());
             self.start_held(false);
+            self.give_up_collecting();
         }
     }
 
     /// When to look again at what gone processes left; `None` while there is nothing.
     fn next_look(&self) -> Option<Duration> {
         let held = (!self.held.is_empty()).then_some(limits::HELD_STARTS_EVERY);
-        held.or(self.orphans.next_look()).or(self.cgroups.next_look())
+        let left = held.or(self.orphans.next_look()).or(self.cgroups.next_look());
+        left.or(self.next_answer()).or(self.keeper.as_ref().and_then(Keeper::next_look))
     }
 
     fn on_exit(&mut self, token: Token) {
@@ -225,10 +217,20 @@ impl Spawner {
             }
             return;
         };
+        if !child.is_own && self.collect(token) {
+            return;
+        }
+        self.gone(token, status);
+    }
+
+    /// A process ended, and it is known how, as far as anybody can know.
+    fn gone(&mut self, token: Token, status: ExitStatus) {
         let Some(mut child) = self.children.remove(&token) else { return };
         self.by_instance.remove(&child.key.instance);
+        self.collecting.remove(&token);
         self.living.store(self.children.len(), Ordering::Release);
         child.clean_up();
+        child.end_rest(&self.machine.service_id);
         // an exit is told, whatever the output of the process does to us
         let output = outlive("last output", || child.last_output()).unwrap_or_default();
         let cause = outlive("cause of an exit", || child.exit_cause(status, &output)).flatten();
@@ -238,6 +240,8 @@ impl Spawner {
         child.reap();
         child.unwatch(self.poll.registry());
         self.orphans.adopt(child.pid, self.clock.now());
+        self.close_channel(&child.key);
+        self.note(&child.key.instance);
         self.output.send(OutputOrder::Finish { key: child.key, path: child.log_path });
     }
 
@@ -272,11 +276,10 @@ impl Spawner {
                 }
             }
             Order::Tail(order) => self.output.send(OutputOrder::Tail(order)),
-            Order::Keep(record) => {
-                self.records.insert(record.instance.clone(), *record);
-            }
+            Order::Keep(record) => self.keep(*record),
             Order::Forget(instance) => {
                 self.records.remove(&instance);
+                self.note(&instance);
             }
             Order::Inventory => {
                 // who asks for all counts on every start that was ordered before
@@ -288,15 +291,16 @@ impl Spawner {
                     .collect();
                 processes.sort_by(|(a, _), (b, _)| a.cmp(b));
                 let records = self.records.values().cloned().collect();
-                self.reporter.report(Report::Inventory { processes, records });
+                let ready = self.open_channels();
+                self.reporter.report(Report::Inventory { processes, records, ready });
             }
-            Order::RemoveSocket(path) => {
-                super::socket_file::remove(&path);
-                self.sockets.retain(|_, socket| *socket != path);
-            }
+            Order::RemoveSocket(path) => self.remove_socket(&path),
+            Order::TellNotices(to) => self.notices.subscribe(to),
+            Order::Written(written) => self.on_written(written),
+            Order::Collected(token, ended) => self.on_collected(token, ended),
             Order::Crash => panic!("crashed on request"),
             // taken out by the loop before
-            Order::End { .. } => {}
+            Order::End { .. } | Order::LetGo { .. } => {}
         }
     }
 
@@ -354,7 +358,8 @@ impl Spawner {
         let socket = order.socket_path.clone();
         let cell = self.cell(&order);
         let key = order.key.clone();
-        let started = match start::start(order, cell.as_ref(), &self.machine) {
+        let started = match start::start(order, cell.as_ref(), &self.machine, self.clock.started())
+        {
             Ok(started) => started,
             Err(error) => {
                 self.retire(&key, cell);
@@ -374,12 +379,15 @@ impl Spawner {
         self.orphans.forget(child.pid);
         let identity = child.identity.clone();
         self.by_instance.insert(key.instance.clone(), token);
+        self.inherited_sockets.remove(&key.instance);
         if let Some(socket) = socket {
             self.sockets.insert(key.instance.clone(), socket);
         }
         self.children.insert(token, child);
         self.living.store(self.children.len(), Ordering::Release);
         self.output.send(OutputOrder::Follow(Box::new(started.follow)));
+        self.hold_channel(&key, started.ready.as_ref());
+        self.note(&key.instance);
         self.reporter.report(Report::Spawned { key, identity, ready: started.ready });
         Ok(())
     }
@@ -401,15 +409,6 @@ impl Spawner {
         }
     }
 
-    /// Removes the sockets of processes that are gone.
-    fn remove_sockets(&self) {
-        for (instance, socket) in &self.sockets {
-            if !self.by_instance.contains_key(instance) {
-                super::socket_file::remove(socket);
-            }
-        }
-    }
-
     /// Kills everything and waits for it; answers how many were not gone in time.
     fn end(&mut self, events: &mut Events, limit: Duration) -> usize {
         self.ending.store(true, Ordering::Release);
@@ -424,6 +423,7 @@ impl Spawner {
             if self.children.is_empty() && self.next_look().is_none() || left.is_zero() {
                 self.remove_sockets();
                 self.cgroups.close();
+                self.remove_state();
                 return self.children.len();
             }
             let look = self.next_look().unwrap_or(left).min(left);

@@ -18,7 +18,8 @@ use super::child::Child;
 use super::failure::spawn_error;
 use super::follower::Follow;
 use super::machine::{self, Machine};
-use super::{log_file, procfs, program, shim, socket_file};
+use super::{log_file, marks, procfs, program, shim, socket_file};
+use crate::clock::Started as StartMoment;
 use crate::launcher::{
     ProcessCommand, ProcessIdentity, ReadyChannel, ReadyEnd, SpawnError, SpawnOrder,
 };
@@ -57,17 +58,23 @@ pub(super) fn start(
     order: SpawnOrder,
     cell: Option<&Cell>,
     machine: &Machine,
+    at: StartMoment,
 ) -> Result<Started, SpawnError> {
     let program = order.command.program.to_string_lossy().into_owned();
-    try_start(order, cell, machine)
+    try_start(order, cell, machine, at)
         .map_err(|fault| spawn_error(&program, fault.stage.as_deref(), &fault.error))
 }
 
-fn try_start(order: SpawnOrder, cell: Option<&Cell>, machine: &Machine) -> Result<Started, Fault> {
+fn try_start(
+    order: SpawnOrder,
+    cell: Option<&Cell>,
+    machine: &Machine,
+    at: StartMoment,
+) -> Result<Started, Fault> {
     let program = locate(&order.command)?;
     let at_log = || format!("log file {}", order.log_path.display());
     let log = log_file::open(&order.log_path).map_err(Fault::at(at_log()))?;
-    let log_start = log.metadata().map_err(Fault::at(at_log()))?.len();
+    let log_facts = log.metadata().map_err(Fault::at(at_log()))?;
     if let Some(folder) = order.socket_path.as_deref().and_then(Path::parent) {
         socket_file::make_folder(folder)
             .map_err(Fault::at(format!("socket folder {}", folder.display())))?;
@@ -80,12 +87,18 @@ fn try_start(order: SpawnOrder, cell: Option<&Cell>, machine: &Machine) -> Resul
             path = %socket.display(), "removed the stale socket of a dead process"
         );
     }
+    if let Some(socket) = &order.socket_path {
+        // a library that binds there would remove it
+        socket_file::refuse_foreign(socket)
+            .map_err(Fault::at(format!("socket {}", socket.display())))?;
+    }
     let channel = Channel::open(&order.ready_channel).map_err(Fault::at("readiness channel"))?;
     let Channel { ready, stdin, notify_path } = channel;
 
     let shim_arguments = shim::arguments(&order, cell);
     let through_shim = shim_arguments.is_some();
     let mut process = prepare(&order, &program, shim_arguments);
+    marks::set(&mut process, &machine.service_id, &order.key);
     process.stdin(stdin.map_or_else(Stdio::null, Stdio::from));
     let spawned = outputs(&log)
         .and_then(|(stdout, stderr)| process.stdout(stdout).stderr(stderr).spawn())
@@ -106,13 +119,14 @@ fn try_start(order: SpawnOrder, cell: Option<&Cell>, machine: &Machine) -> Resul
         machine.restore_open_files(pid);
     }
 
+    let (log_start, log_file) = (log_facts.len(), log_file::identity(&log_facts));
     let log_removed = Arc::default();
     let follow = Follow {
         key: order.key.clone(),
         file: log,
         path: order.log_path.clone(),
-        label: order.label,
-        policy: order.log,
+        label: order.label.clone(),
+        policy: order.log.clone(),
         start: log_start,
         removed: Arc::clone(&log_removed),
     };
@@ -121,9 +135,16 @@ fn try_start(order: SpawnOrder, cell: Option<&Cell>, machine: &Machine) -> Resul
         identity,
         pid,
         pidfd,
+        is_own: true,
+        collected_until: None,
+        started: at,
+        label: order.label,
+        log_policy: order.log,
         log_path: order.log_path,
+        log_file,
         log_start,
         log_removed,
+        socket_path: order.socket_path,
         limits: order.limits,
         through_shim,
         peak_address_space: Arc::default(),

@@ -87,9 +87,16 @@ fn environment_is_what_the_order_says() {
     let mut order = bench.order("a", "env", &[]);
     order.command.env_allow = Some(vec!["PATH".into(), "NO_SUCH_VARIABLE_ANYWHERE".into()]);
     order.command.env.insert("MODEL".into(), "a b".into());
+    // by its marks its process is found again, whatever is allowed and configured
+    order.command.env.insert("SYMPHONY_GENERATION".into(), "77".into());
+    let instance = format!("SYMPHONY_INSTANCE_ID={}", order.key.instance);
     let (_, output) = bench.run(order);
     let path = format!("PATH={}", std::env::var("PATH").unwrap());
-    assert_eq!(BTreeSet::from_iter(output), BTreeSet::from([path, "MODEL=a b".to_owned()]));
+    let (service, output): (Vec<_>, Vec<_>) =
+        output.into_iter().partition(|line| line.starts_with("SYMPHONY_SERVICE="));
+    assert!(service.len() == 1 && service[0].len() > "SYMPHONY_SERVICE=".len(), "{service:?}");
+    let expected = [path, "MODEL=a b".to_owned(), instance, "SYMPHONY_GENERATION=1".to_owned()];
+    assert_eq!(BTreeSet::from_iter(output), BTreeSet::from(expected));
 
     let mut order = bench.shell("b", "echo $PATH; echo $CARGO_MANIFEST_DIR");
     order.command.env.insert("PATH".into(), "/bin".into());
@@ -140,11 +147,15 @@ fn foreign_file_untouched() {
     let (file, live) = (bench.folder.path().join("file"), bench.folder.path().join("live"));
     std::fs::write(&file, "precious").unwrap();
     let listener = UnixListener::bind(&live).unwrap();
-    for (model, path) in [("a", &file), ("b", &live)] {
+    let order = |model: &str, path: &std::path::Path| {
         let mut order = bench.order(model, "true", &[]);
-        order.socket_path = Some(path.clone());
-        assert_eq!(bench.run(order).0, ExitStatus::Code(0));
-    }
+        order.socket_path = Some(path.to_owned());
+        order
+    };
+    // what is started there would remove it
+    let refused = bench.refused(order("a", &file)).to_string();
+    assert!(refused.contains("is left alone"), "{refused}");
+    assert_eq!(bench.run(order("b", &live)).0, ExitStatus::Code(0));
     bench.launcher.remove_socket(file.clone());
     assert_eq!(bench.live(), []);
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");

@@ -4,17 +4,27 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use serde::{Deserialize, Serialize};
 
 use super::mounts::Version;
+use crate::ids::ProcessKey;
 use crate::launcher::exit_cause::CgroupCounts;
 use crate::settings::policy::ResourceLimits;
+
+/// What the folders of launchers begin with. Nothing else is ever removed.
+pub(super) const RUN_MARK: &str = "symphony-run-";
+
+/// The folder of a start. The id is made of letters, digits and dashes, whatever the model is called.
+pub(super) fn name_of(key: &ProcessKey) -> String {
+    format!("{}-{}", key.instance, key.generation)
+}
 
 /// Processes are moved by writing their pid there.
 pub(crate) const PROCESSES: &str = "cgroup.procs";
 
 /// What one folder of a cell is for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Folder {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Folder {
     /// Where it is.
     pub path: PathBuf,
     /// The interface there.
@@ -26,7 +36,8 @@ pub(super) struct Folder {
 }
 
 /// A cgroup that a process is started in.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub(crate) struct Cell {
     folders: Vec<Folder>,
 }
@@ -45,6 +56,20 @@ impl Cell {
             }
         }
         Ok(cell)
+    }
+
+    /// Whether this process is in it, and it is one that a launcher made for this start: then it is ours, whoever wrote that
+    /// down.
+    pub(crate) fn is_of(&self, key: &ProcessKey, pid: u32) -> bool {
+        let name = name_of(key);
+        let is_ours = |folder: &Folder| {
+            let made = folder.path.parent().and_then(Path::file_name).and_then(|run| run.to_str());
+            let member = Pid::from_raw(pid.cast_signed());
+            folder.path.file_name().is_some_and(|last| last == name.as_str())
+                && made.is_some_and(|run| run.starts_with(RUN_MARK))
+                && member.is_some_and(|member| pids(&folder.path).contains(&member))
+        };
+        !self.folders.is_empty() && self.folders.iter().all(is_ours)
     }
 
     /// What a process must enter.
@@ -234,6 +259,24 @@ mod tests {
         let error = Cell::make(folders, &limits()).unwrap_err();
         assert!(error.contains("no/such: No such file"), "{error}");
         assert!(!place.path().join("a").exists());
+    }
+
+    #[test]
+    fn a_cell_on_record_is_ours_only_with_our_process_in_it_and_our_name_on_it() {
+        let place = tempfile::tempdir().unwrap();
+        let key = crate::launcher::testing::key("a", 3);
+        let of = |run: &str, name: &str, members: &str| {
+            let path = place.path().join(run).join(name);
+            std::fs::create_dir_all(&path).unwrap();
+            std::fs::write(path.join(PROCESSES), members).unwrap();
+            let folder = Folder { path, version: Version::V2, memory: true, processes: true };
+            Cell { folders: vec![folder] }.is_of(&key, 42)
+        };
+        assert!(of("symphony-run-1-2-3-0", &name_of(&key), "7\n42\n"));
+        assert!(!of("symphony-run-1-2-3-1", &name_of(&key), "7\n"));
+        assert!(!of("system.slice", &name_of(&key), "42\n"));
+        assert!(!of("symphony-run-1-2-3-0", "other-1", "42\n"));
+        assert!(!Cell { folders: Vec::new() }.is_of(&key, 42));
     }
 
     #[test]

@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 
 /// The two interfaces of the kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Version {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) enum Version {
     /// One hierarchy for each controller.
     V1,
     /// One hierarchy for all.

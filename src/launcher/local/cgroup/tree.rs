@@ -12,12 +12,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::super::procfs;
-use super::cell::{Folder, PROCESSES};
+use super::cell::{Folder, PROCESSES, RUN_MARK};
 use super::delegation::Facts;
 use super::mounts::{Hierarchy, Version};
 
-/// What the folders of launchers begin with. Nothing else is ever removed.
-const MARK: &str = "symphony-run-";
 /// Where the service itself stands in version 2.
 const SERVICE: &str = "service";
 
@@ -156,7 +154,7 @@ impl Tree {
 /// pid namespace.
 pub(super) fn run_name(maker: Maker, number: usize) -> String {
     let Maker { namespace, pid, start_ticks } = maker;
-    format!("{MARK}{namespace}-{pid}-{start_ticks}-{number}")
+    format!("{RUN_MARK}{namespace}-{pid}-{start_ticks}-{number}")
 }
 
 /// The process of a launcher.
@@ -183,7 +181,7 @@ impl Maker {
 
     /// Who made a folder of this name.
     fn of(name: &str) -> Option<Self> {
-        let mut parts = name.strip_prefix(MARK)?.split('-');
+        let mut parts = name.strip_prefix(RUN_MARK)?.split('-');
         let namespace = parts.next()?.parse().ok()?;
         let maker = Self {
             namespace,
@@ -206,7 +204,7 @@ fn pid_namespace() -> io::Result<u64> {
 /// A launcher before this one may have moved this process into its own folder.
 fn without_own_run(path: &str) -> &str {
     let Ok(namespace) = pid_namespace() else { return path };
-    let own = format!("/{MARK}{namespace}-{}-", std::process::id());
+    let own = format!("/{RUN_MARK}{namespace}-{}-", std::process::id());
     match path.find(&own) {
         Some(0) => "/",
         Some(at) => &path[..at],

@@ -1,0 +1,173 @@
+//! What shows that a process is ours: its environment, its parent, the log that it writes into.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::Command;
+
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
+
+use super::procfs;
+use crate::ids::{Generation, InstanceId, ProcessKey};
+use crate::launcher::adoption::{Found, Marked};
+use crate::limits;
+use crate::state::files::{
+    ENDPOINT_MARK, FileIdentity, GENERATION_MARK, INSTANCE_MARK, ProcessFile, SERVICE_MARK,
+};
+
+/// Marks a process that is about to be started, whatever else is configured for its environment.
+pub(super) fn set(process: &mut Command, service: &str, key: &ProcessKey) {
+    process
+        .env(SERVICE_MARK, service)
+        .env(INSTANCE_MARK, key.instance.as_str())
+        .env(GENERATION_MARK, key.generation.to_string());
+}
+
+/// What a process of ours says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Marks {
+    /// Whose it is.
+    pub key: ProcessKey,
+    /// Where it is reached.
+    pub endpoint: Option<String>,
+}
+
+impl Marks {
+    /// Those of a process, where it carries the mark of `service`. Zombies carry none.
+    pub(super) fn of(pid: u32, service: &str) -> Option<Self> {
+        let mut environment = Vec::new();
+        let file = File::open(format!("/proc/{pid}/environ")).ok()?;
+        file.take(limits::ENVIRONMENT_BYTES).read_to_end(&mut environment).ok()?;
+        Self::read(&environment, service)
+    }
+
+    fn read(environment: &[u8], service: &str) -> Option<Self> {
+        let value = |name: &str| {
+            let mut entries = environment.split(|byte| *byte == 0);
+            entries.find_map(|entry| {
+                std::str::from_utf8(entry).ok()?.strip_prefix(name)?.strip_prefix('=')
+            })
+        };
+        if value(SERVICE_MARK)? != service {
+            return None;
+        }
+        let instance = InstanceId::recorded(value(INSTANCE_MARK)?).ok()?;
+        let generation = Generation(value(GENERATION_MARK)?.parse().ok()?);
+        let endpoint = value(ENDPOINT_MARK).map(str::to_owned);
+        Some(Self { key: ProcessKey { instance, generation }, endpoint })
+    }
+}
+
+/// Every live process that carries the mark of `service`.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub(super) fn find(service: &str) -> std::io::Result<Vec<Marked>> {
+    let marked = |pid| {
+        let marks = Marks::of(pid, service)?;
+        // asked afterwards, and its marks stay as they are: no other process is described
+        let stat = procfs::stat(pid).ok().filter(|stat| !stat.has_ended())?;
+        Some(Marked {
+            pid,
+            start_ticks: stat.start_ticks,
+            group: stat.group,
+            has_endpoint: marks.endpoint.is_some(),
+            key: marks.key,
+        })
+    };
+    Ok(procfs::all()?.into_iter().filter_map(marked).collect())
+}
+
+/// What the pid of a process on record leads to; `None` when there is nothing. `parents`: whose children are ours.
+pub(super) fn look_at(process: &ProcessFile, service: &str, parents: &[u32]) -> Option<Found> {
+    let stat = procfs::stat(process.pid).ok()?;
+    Some(Found {
+        start_ticks: stat.start_ticks,
+        ended: stat.has_ended(),
+        is_child: parents.contains(&stat.parent),
+        is_marked: Marks::of(process.pid, service).is_some(),
+        writes_its_log: writes_into(process.pid, process.log_file),
+    })
+}
+
+/// Kills the process that has this pid and this start, or its whole group; no other one.
+pub(super) fn end(pid: u32, start_ticks: u64, group: bool) {
+    let Some(id) = Pid::from_raw(pid.cast_signed()) else { return };
+    let Ok(pidfd) = pidfd_open(id, PidfdFlags::empty()) else { return };
+    // held, so that it stays the same process from here on
+    if procfs::stat(pid).is_ok_and(|stat| stat.start_ticks == start_ticks) {
+        if group {
+            // ended meanwhile, or no leader any more: then it is ended alone
+            let _ = kill_process_group(id, Signal::KILL);
+        }
+        let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+    }
+}
+
+/// Whether the output of a process goes to this file.
+fn writes_into(pid: u32, file: FileIdentity) -> bool {
+    [1, 2]
+        .into_iter()
+        .any(|output| identity_of(Path::new(&format!("/proc/{pid}/fd/{output}"))) == Some(file))
+}
+
+/// Which file a name leads to.
+fn identity_of(path: &Path) -> Option<FileIdentity> {
+    let facts = std::fs::metadata(path).ok()?;
+    Some(FileIdentity { device: facts.dev(), inode: facts.ino() })
+}
+
+/// The file that the output of a process goes to.
+pub(super) fn output_of(pid: u32) -> Option<FileIdentity> {
+    identity_of(Path::new(&format!("/proc/{pid}/fd/1")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::launcher::testing::key;
+
+    fn environment(entries: &[&str]) -> Vec<u8> {
+        entries.iter().flat_map(|entry| [entry.as_bytes(), b"\0"].concat()).collect()
+    }
+
+    #[test]
+    fn marks_are_read_whatever_stands_beside_them() {
+        let id = key("a/b", 1).instance;
+        let instance = format!("{INSTANCE_MARK}={id}");
+        let all = [
+            "NO_EQUALS",
+            "=",
+            "SYMPHONY_SERVICE=s",
+            "SYMPHONY_SERVICE_2=t",
+            &instance,
+            "SYMPHONY_GENERATION=7",
+            "SYMPHONY_ENDPOINT=ipc:///x=y",
+        ];
+        let mut bytes = environment(&all);
+        bytes.extend(b"\xff\xfe=\xff\0");
+        let marks = Marks::read(&bytes, "s").unwrap();
+        assert_eq!(marks.key, ProcessKey { instance: id, generation: Generation(7) });
+        assert_eq!(marks.endpoint.as_deref(), Some("ipc:///x=y"));
+        for missing in [2, 4, 5] {
+            let mut some = all.to_vec();
+            some.remove(missing);
+            assert_eq!(Marks::read(&environment(&some), "s"), None, "without {}", all[missing]);
+        }
+        assert_eq!(Marks::read(&bytes, "t"), None, "of another service");
+    }
+
+    #[test]
+    fn nonsense_in_marks_is_no_mark() {
+        for (instance, generation) in [("../x", "1"), ("a", "-1"), ("a", ""), ("", "1")] {
+            let entries = [
+                "SYMPHONY_SERVICE=s".to_owned(),
+                format!("{INSTANCE_MARK}={instance}"),
+                format!("{GENERATION_MARK}={generation}"),
+            ];
+            let entries: Vec<_> = entries.iter().map(String::as_str).collect();
+            assert_eq!(Marks::read(&environment(&entries), "s"), None, "{instance} {generation}");
+        }
+    }
+}
