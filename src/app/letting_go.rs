@@ -89,7 +89,9 @@ impl Service {
         // it waits for a disk, and the heart for beats
         let let_go = tokio::task::spawn_blocking(move || launcher.let_go(limits::LAUNCHER_END));
         if let_go.await.is_err() {
-            tracing::error!("the launcher did not let go: the next core finds what lives by itself");
+            tracing::error!(
+                "the launcher did not let go: the next core finds what lives by itself"
+            );
         }
         let timeout = self.wiring.settings.borrow().service.heart.upgrade_timeout;
         self.tell_heart(FromCore::Upgrade {

@@ -91,6 +91,15 @@ pub fn serving_in(folder: &Path) -> Vec<Backend> {
         .collect()
 }
 
+/// Everything that was started as `PROGRAM ARGUMENT …`.
+pub fn with_first_argument(argument: &str) -> Vec<u32> {
+    let has_it = |pid: &u32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0).nth(1) == Some(argument.as_bytes())
+    };
+    all_pids().into_iter().filter(has_it).collect()
+}
+
 /// The endpoint that a backend was told to serve; `None` for any other process.
 fn served_endpoint(pid: u32) -> Option<String> {
     let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;

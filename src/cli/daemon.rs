@@ -117,9 +117,15 @@ fn open_log(path: &Path) -> io::Result<(File, u64)> {
 }
 
 fn spawn(settings: &Settings, request: &Request, log_path: &Path, log: File) -> io::Result<Child> {
-    let mut command = heart::command(&heart::options(settings, request, Some(log_path)));
-    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-    command.spawn()
+    let mut started = Err(io::ErrorKind::NotFound.into());
+    for mut command in heart::commands(&heart::options(settings, request, Some(log_path))) {
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?);
+        started = command.spawn();
+        if started.is_ok() {
+            break;
+        }
+    }
+    started
 }
 
 fn wait_until_ready(

@@ -1,37 +1,19 @@
-//! Where the command line meets the heart: what it is told, and how this very process becomes one.
+//! Where the command line meets the heart: what it is told, and how it is started.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::Command;
 use std::time::Duration;
 
 use super::configuration::Request;
-use super::error::{self, CliError};
+use super::error::CliError;
+use crate::heart::SMALL_PROGRAM;
 use crate::heart::core::Rules;
-use crate::heart::options::{self, GuardOptions, HeartOptions, LogOptions, NotByHand};
+use crate::heart::options::{HeartOptions, LogOptions, ServiceProgram};
 use crate::heart::process::OWN_PROGRAM;
-use crate::heart::{guard, run};
 use crate::limits;
 use crate::settings::model::{LogForm, Settings};
-
-/// Does the work of a heart or a guard, where this process was started as one: before the command line is parsed, which
-/// would take more memory than either of them.
-pub fn run_if_one() -> Option<ExitCode> {
-    let mut arguments = std::env::args_os().skip(1);
-    let command = arguments.next()?;
-    let outcome: Result<ExitCode, NotByHand> = if command == options::HEART {
-        HeartOptions::parse(arguments).map(run::run)
-    } else if command == options::GUARD {
-        GuardOptions::parse(arguments).map(guard::run)
-    } else {
-        return None;
-    };
-    Some(outcome.unwrap_or_else(|error| {
-        eprintln!("Error: {error}");
-        ExitCode::from(error::USAGE)
-    }))
-}
 
 /// What a heart is told that runs the service of these settings. `detached`: the log of a daemon.
 pub fn options(settings: &Settings, request: &Request, detached: Option<&Path>) -> HeartOptions {
@@ -49,6 +31,7 @@ pub fn options(settings: &Settings, request: &Request, detached: Option<&Path>) 
         adoption_grace: heart.adoption_grace,
         log: log_options(settings, detached),
         detach: detached.is_some(),
+        service: None,
         core: core_arguments(settings, request, detached),
     }
 }
@@ -92,15 +75,32 @@ fn core_arguments(
     arguments
 }
 
-/// The command that starts a heart.
-pub fn command(options: &HeartOptions) -> Command {
-    let mut command = Command::new(OWN_PROGRAM);
-    command.arg0("symphony").args(options.arguments());
-    command
+/// The ways to start a heart, the best first: the small program beside this one, and this one itself.
+pub fn commands(options: &HeartOptions) -> Vec<Command> {
+    let own = (PathBuf::from(OWN_PROGRAM), options.clone());
+    let small = small_program()
+        .map(|(path, service)| (path, HeartOptions { service: Some(service), ..options.clone() }));
+    let command = |(program, options): (PathBuf, HeartOptions)| {
+        let mut command = Command::new(program);
+        command.arg0("symphony").args(options.arguments());
+        command
+    };
+    small.into_iter().chain([own]).map(command).collect()
+}
+
+/// A file with heart and guard alone takes a third of the memory. Where nobody installed it, this program does it, too.
+fn small_program() -> Option<(PathBuf, ServiceProgram)> {
+    let own = std::env::current_exe().ok()?;
+    let small = own.with_file_name(SMALL_PROGRAM);
+    let service = ServiceProgram { path: own, version: env!("CARGO_PKG_VERSION").to_owned() };
+    (small.is_file() && service.path.is_file()).then_some((small, service))
 }
 
 /// Makes this process the heart of a service; comes back only when that fails.
 pub fn become_one(options: &HeartOptions) -> CliError {
-    let error = command(options).exec();
-    CliError::Failed(format!("cannot start the service: {error}"))
+    let mut reason = String::new();
+    for mut command in commands(options) {
+        reason = command.exec().to_string();
+    }
+    CliError::Failed(format!("cannot start the service: {reason}"))
 }

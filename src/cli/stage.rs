@@ -13,7 +13,7 @@ use super::configuration::{self, Request, ServiceFlags};
 use super::daemon::{self, Started};
 use super::error::CliError;
 use super::interruption::Interruption;
-use crate::chaos::processes::serving_in;
+use crate::chaos::processes::{self, serving_in};
 use crate::clock::Clock;
 use crate::limits;
 
@@ -108,21 +108,31 @@ impl Stage {
     }
 
     fn service_lives(&self) -> bool {
-        // a zombie has no command line any more; whoever is its parent has still to reap it
-        fs::read(format!("/proc/{}/cmdline", self.pid)).is_ok_and(|line| self.is_ours(&line))
+        self.is_of_the_service(self.pid)
     }
 
-    /// The service has the folder in its arguments, and no other process has.
-    fn is_ours(&self, arguments: &[u8]) -> bool {
-        String::from_utf8_lossy(arguments).contains(&*self.folder.to_string_lossy())
+    /// The service has the folder in its arguments. A zombie has none any more; whoever is its parent has still to reap it.
+    fn is_of_the_service(&self, pid: u64) -> bool {
+        let Ok(arguments) = fs::read(format!("/proc/{pid}/cmdline")) else { return false };
+        String::from_utf8_lossy(&arguments).contains(&*self.folder.to_string_lossy())
     }
 
-    /// Kills the service by a descriptor of exactly that process.
+    /// Kills heart, core and guard, in that order: nobody is there then who would replace another one.
     fn kill_service(&self) {
-        let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else { return };
+        self.kill(self.pid);
+        for part in ["serve", "guard"] {
+            for pid in processes::with_first_argument(part) {
+                self.kill(pid.into());
+            }
+        }
+    }
+
+    /// By a descriptor of exactly that process.
+    fn kill(&self, pid: u64) {
+        let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return };
         let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { return };
         // looked at when the descriptor holds it
-        if self.service_lives() {
+        if self.is_of_the_service(pid.as_raw_pid().unsigned_abs().into()) {
             // one that ended meanwhile needs none
             let _ = pidfd_send_signal(&process, Signal::KILL);
         }
@@ -226,6 +236,14 @@ mod tests {
         service.args(["-c", "read line", &folder.display().to_string()]);
         service.stdin(std::process::Stdio::piped());
         let mut service = service.spawn().expect("started");
+        // as the core of that service, and of another one
+        fs::write(home.path().join("serve"), "read line").expect("written");
+        let core = |folder: &Path| {
+            let mut core = std::process::Command::new("sh");
+            core.arg("serve").arg(folder).current_dir(home.path());
+            core.stdin(std::process::Stdio::piped()).spawn().expect("started")
+        };
+        let (mut core, mut other_core) = (core(&folder), core(&home.path().join("other")));
         let endpoint = |folder: &Path| format!("ipc://{}/a.sock", folder.display());
         let mut backend = Sleeper::serving(&endpoint(&folder));
         let other = Sleeper::serving(&endpoint(&home.path().join("stage-2")));
@@ -236,8 +254,13 @@ mod tests {
             is_over: false,
         };
         until(|| stage.service_lives());
+        until(|| processes::with_first_argument("serve").contains(&core.id()));
         drop(stage);
         assert_eq!(service.wait().expect("ended").signal(), Some(9));
+        assert_eq!(core.wait().expect("ended").signal(), Some(9));
+        assert!(matches!(other_core.try_wait(), Ok(None)));
+        other_core.kill().expect("killed");
+        other_core.wait().expect("reaped");
         assert_eq!(backend.child.wait().expect("ended").signal(), Some(9));
         assert!(!folder.exists());
         assert!(!other.backend().has_ended());

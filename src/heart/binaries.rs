@@ -7,16 +7,22 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use super::core::Program;
-use super::process::OWN_PROGRAM;
+use super::process::ServiceFile;
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Binaries {
+    own: ServiceFile,
     kept: BTreeMap<u64, io::Result<File>>,
     last: u64,
 }
 
 impl Binaries {
+    /// The program that the first core is.
+    pub fn new(own: ServiceFile) -> Self {
+        Self { own, kept: BTreeMap::new(), last: 0 }
+    }
+
     /// Holds the file that lies at a path now. One that cannot be opened is told when it is to be started.
     pub fn keep(&mut self, path: PathBuf) -> Program {
         self.last += 1;
@@ -38,7 +44,9 @@ impl Binaries {
     /// # Errors
     /// Why its file could not be opened.
     pub fn find(&self, program: &Program) -> io::Result<PathBuf> {
-        let Program::At { path, number } = program else { return Ok(OWN_PROGRAM.into()) };
+        let Program::At { path, number } = program else {
+            return Ok(self.own.path().to_owned());
+        };
         match self.kept.get(number) {
             // by our number, not by `self`: an interpreter that opens it once more is another process
             Some(Ok(file)) => {
@@ -62,7 +70,7 @@ mod tests {
     fn a_program_stays_the_one_that_it_was() {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("program");
-        let mut binaries = Binaries::default();
+        let mut binaries = Binaries::new(ServiceFile::find(None).expect("always there"));
         std::fs::write(&path, "first").expect("written");
         let first = binaries.keep(path.clone());
         std::fs::remove_file(&path).expect("removed");
@@ -80,6 +88,9 @@ mod tests {
         binaries.keep_only(&[&second, &Program::Own]);
         assert!(binaries.find(&first).is_err());
         assert_eq!(read(&binaries, &second).expect("kept").expect("read"), "second");
-        assert_eq!(binaries.find(&Program::Own).expect("always there"), Path::new(OWN_PROGRAM));
+        assert_eq!(
+            binaries.find(&Program::Own).expect("always there"),
+            Path::new("/proc/self/exe")
+        );
     }
 }

@@ -14,6 +14,10 @@
 //! - [`guard`]: what ends the backends when heart and core are both killed, by a [`hunt`]; [`guarding`]: the heart's side of it
 //! - [`pid_file`], [`options`], [`log`], [`signals`], [`procfs`]: what they stand on
 
+use std::process::ExitCode;
+
+use self::options::{GuardOptions, HeartOptions};
+
 pub mod binaries;
 pub mod channel;
 pub mod children;
@@ -32,3 +36,26 @@ pub mod protocol;
 pub mod run;
 pub mod signals;
 pub mod store;
+
+/// The file with heart and guard alone, beside that of the service.
+pub const SMALL_PROGRAM: &str = "symphony-heart";
+
+/// Exit code of wrong usage.
+const USAGE: u8 = 2;
+
+/// Does the work of a heart or a guard, where this process was started as one; `None` where it is something else.
+pub fn main() -> Option<ExitCode> {
+    let mut arguments = std::env::args_os().skip(1);
+    let command = arguments.next()?;
+    let outcome = if command == options::HEART {
+        HeartOptions::parse(arguments).map(run::run)
+    } else if command == options::GUARD {
+        GuardOptions::parse(arguments).map(guard::run)
+    } else {
+        return None;
+    };
+    Some(outcome.unwrap_or_else(|error| {
+        eprintln!("Error: {error}");
+        ExitCode::from(USAGE)
+    }))
+}

@@ -42,8 +42,19 @@ pub struct HeartOptions {
     pub log: LogOptions,
     /// Leave the session of the terminal.
     pub detach: bool,
+    /// Of what program the heart is the heart, where it is in a file of its own; and the version of that.
+    pub service: Option<ServiceProgram>,
     /// Arguments of the core.
     pub core: Vec<OsString>,
+}
+
+/// The program that a heart in a file of its own starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceProgram {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// A heart of another version leaves its work to the one in that program.
+    pub version: String,
 }
 
 /// What a guard is told.
@@ -71,6 +82,10 @@ impl HeartOptions {
         written.span("--stop-grace-ms", self.stop_grace);
         written.span("--adoption-grace-ms", self.adoption_grace);
         written.log(&self.log);
+        if let Some(service) = &self.service {
+            written.path("--service", &service.path);
+            written.word("--service-version", &service.version);
+        }
         if self.detach {
             written.0.push("--detach".into());
         }
@@ -98,6 +113,7 @@ impl HeartOptions {
             adoption_grace: read.span("--adoption-grace-ms")?,
             log: read.log(),
             detach: read.flag("--detach"),
+            service: read.service()?,
             core: read.rest,
         })
     }
@@ -210,6 +226,14 @@ impl Read {
         self.number(name).map(Duration::from_millis)
     }
 
+    fn service(&self) -> Result<Option<ServiceProgram>, NotByHand> {
+        if self.find("--service").is_none() {
+            return Ok(None);
+        }
+        let (path, version) = (self.path("--service")?, self.number("--service-version")?);
+        Ok(Some(ServiceProgram { path, version }))
+    }
+
     fn flag(&self, name: &str) -> bool {
         self.flags.iter().any(|flag| flag == name)
     }
@@ -239,6 +263,7 @@ mod tests {
             adoption_grace: Duration::from_secs(30),
             log: LogOptions { file: Some("/l/service.log".into()), json: true },
             detach: true,
+            service: Some(ServiceProgram { path: "/bin/symphony".into(), version: "1.2".into() }),
             core: vec!["serve".into(), "--".into(), "--detach".into()],
         }
     }
@@ -250,7 +275,7 @@ mod tests {
         assert_eq!(arguments.next().as_deref(), Some(OsStr::new(HEART)));
         assert_eq!(HeartOptions::parse(arguments).expect("read"), written);
         let plain =
-            HeartOptions { log: LogOptions::default(), detach: false, core: vec![], ..heart() };
+            HeartOptions { log: LogOptions::default(), detach: false, service: None, ..heart() };
         let read = HeartOptions::parse(plain.arguments().into_iter().skip(1)).expect("read");
         assert_eq!(read, plain);
     }

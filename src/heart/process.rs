@@ -2,11 +2,12 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::channel::{Channel, Packet};
@@ -18,6 +19,32 @@ use crate::limits;
 
 /// The program that runs, wherever its file is by now.
 pub const OWN_PROGRAM: &str = "/proc/self/exe";
+
+/// The program that the first core is, held so that it is found also when another file has its name by now.
+#[derive(Debug)]
+pub struct ServiceFile {
+    path: PathBuf,
+    /// What the path leads through.
+    _held: Option<OwnedFd>,
+}
+
+impl ServiceFile {
+    /// The program that runs here, where none is named.
+    ///
+    /// # Errors
+    /// When the named one is not there.
+    pub fn find(named: Option<&Path>) -> io::Result<Self> {
+        let Some(named) = named else { return Ok(Self { path: OWN_PROGRAM.into(), _held: None }) };
+        let held = rustix::fs::open(named, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        let path = format!("/proc/self/fd/{}", held.as_raw_fd()).into();
+        Ok(Self { path, _held: Some(held) })
+    }
+
+    /// Where it is found.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
 
 /// A packet that waits, with the name of the held descriptor that goes along.
 type Waiting = (FromHeart, Option<String>);

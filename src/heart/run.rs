@@ -1,12 +1,14 @@
 //! The heart's loop: one thread that waits for signals, for its core and for time, and does what the [core](super::core) decides.
 
 use std::collections::VecDeque;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Signal, set_child_subreaper, setsid};
+use rustix::process::{Pid, Signal, set_child_subreaper, setsid};
 
 use super::binaries::Binaries;
 use super::children::{Children, Collected, any_ended};
@@ -16,37 +18,57 @@ use super::guarding::Guard;
 use super::log::{Level, Log};
 use super::options::HeartOptions;
 use super::pid_file::{PidFile, PidFileError, Role};
-use super::process::CoreProcess;
+use super::process::{CoreProcess, ServiceFile};
 use super::protocol::{FromCore, FromHeart, Welcome};
 use super::signals::Signals;
 use super::store::{self, Store};
 use crate::clock::{Clock, Moment};
 use crate::limits;
 
-/// Exit code of a heart that found another service in its runtime folder.
+/// Exit code of a detached heart that found another service in its runtime folder.
 pub const IN_USE: u8 = 4;
 
+/// Of heart and core in the same release.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// By which its lines are known.
+const NAME: &str = "symphony-heart";
+
 /// Runs a heart until its service ends.
-pub fn run(options: HeartOptions) -> ExitCode {
-    let log = Log::new("symphony-heart", options.log.clone());
+pub fn run(mut options: HeartOptions) -> ExitCode {
+    let log = Log::new(NAME, options.log.clone());
+    if let Some(service) = options.service.take_if(|service| service.version != VERSION) {
+        // this file was left from another release; the heart in the service's own file knows what it is told
+        let mut own = Command::new(service.path);
+        let error = own.arg0("symphony").args(options.arguments()).exec();
+        log.write(Level::Error, &format!("cannot start: {error}"));
+        return ExitCode::FAILURE;
+    }
     if options.detach
         && let Err(errno) = setsid()
     {
         log.write(Level::Error, &format!("cannot leave the session of the terminal: {errno}"));
         return ExitCode::FAILURE;
     }
+    // from the first moment on a stop is an orderly one
+    let signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => {
+            log.write(Level::Error, &format!("cannot listen for signals: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
     let lock = match PidFile::take(&options.folder, Role::Service, limits::GUARD_PATIENCE) {
         Ok(lock) => lock,
         Err(error) => {
             log.write(Level::Error, &format!("cannot start: {error}"));
-            let in_use = matches!(error, PidFileError::Service { .. });
+            // whoever started a daemon waits for the other one, and reads nothing here
+            let in_use = options.detach && matches!(error, PidFileError::Service { .. });
             return ExitCode::from(if in_use { IN_USE } else { 1 });
         }
     };
-    let heart = Heart::new(options, log, lock);
-    match heart {
+    match Heart::new(options, lock, signals) {
         Ok(heart) => ExitCode::from(heart.live()),
-        Err((log, error)) => {
+        Err(error) => {
             log.write(Level::Error, &format!("cannot start: {error}"));
             ExitCode::FAILURE
         }
@@ -73,33 +95,27 @@ struct Heart {
 }
 
 impl Heart {
-    fn new(options: HeartOptions, log: Log, lock: PidFile) -> Result<Self, (Log, std::io::Error)> {
+    fn new(options: HeartOptions, lock: PidFile, signals: Signals) -> io::Result<Self> {
         let clock = Clock::start();
-        let guard = Guard::new(&options.folder, options.adoption_grace, options.log.clone());
-        let prepared = guard.and_then(|guard| {
-            // before anything is started that could leave somebody behind
-            set_child_subreaper(rustix::process::Pid::from_raw(1))?;
-            let signals = Signals::listen()?;
-            let mut store = Store::default();
-            store.keep_own(store::LOCK, lock.as_fd().try_clone_to_owned()?);
-            store.keep_own(store::GUARD, guard.pipe()?);
-            Ok((signals, store, guard))
-        });
-        let (signals, store, guard) = match prepared {
-            Ok(prepared) => prepared,
-            Err(error) => return Err((log, error)),
-        };
+        let service = options.service.as_ref().map(|service| service.path.as_path());
+        let binaries = Binaries::new(ServiceFile::find(service)?);
+        // before anything is started that could leave somebody behind
+        set_child_subreaper(Pid::from_raw(1))?;
+        let guard = Guard::new(&options.folder, options.adoption_grace, options.log.clone())?;
+        let mut store = Store::default();
+        store.keep_own(store::LOCK, lock.as_fd().try_clone_to_owned()?);
+        store.keep_own(store::GUARD, guard.pipe()?);
         let (core, orders) = Core::new(options.rules, options.stop_grace, clock.now());
         Ok(Self {
+            log: Log::new(NAME, options.log.clone()),
             options,
-            log,
             lock,
             clock,
             signals,
             core,
             process: None,
             relays: Vec::new(),
-            binaries: Binaries::default(),
+            binaries,
             children: Children::default(),
             store,
             guard,
@@ -241,7 +257,7 @@ impl Heart {
         }
         let welcome = Welcome {
             heart_pid: std::process::id(),
-            heart_version: env!("CARGO_PKG_VERSION").to_owned(),
+            heart_version: VERSION.to_owned(),
             incarnation: self.core.incarnation(),
             restarts: self.core.restarts(),
             last_cause: self.core.last_cause().map(str::to_owned),

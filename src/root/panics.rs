@@ -16,6 +16,9 @@ use crate::supervision::crash::CrashForTest;
 /// The answer of a service that was not started with `--allow-chaos`.
 const NOT_ALLOWED: &str = "chaos is not allowed here: start the service with --allow-chaos";
 
+/// No part: the thread of all of them. It does not panic, but stands still.
+const MAIN_THREAD: &str = "main_thread";
+
 /// Makes a part panic and answers, in the order in which the answer still gets out.
 pub async fn make(part: Part, wiring: Arc<Wiring>, answer: oneshot::Sender<Result<(), String>>) {
     // whoever asked may have left
@@ -29,8 +32,23 @@ pub async fn make(part: Part, wiring: Arc<Wiring>, answer: oneshot::Sender<Resul
                 gateway.do_send(CrashForTest);
             }
         }
+        Part::Named(name) if name == MAIN_THREAD => wedge(&wiring, answer).await,
         Part::Named(name) => drop(answer.send(named(&name, &wiring))),
         Part::Instance(model) => drop(answer.send(instance(&model, &wiring).await)),
+    }
+}
+
+/// Holds up the thread of all actors for ever. Nothing inside mends that, so there must be a heart that does.
+async fn wedge(wiring: &Wiring, answer: oneshot::Sender<Result<(), String>>) {
+    if wiring.heart.now().is_none_or(|heart| heart.is_lost) {
+        drop(answer.send(Err("no heart would replace this service".to_owned())));
+        return;
+    }
+    drop(answer.send(Ok(())));
+    tokio::time::sleep(limits::CHAOS_ANSWER_LEAVES).await;
+    tracing::warn!("standing still on request");
+    loop {
+        std::hint::spin_loop();
     }
 }
 

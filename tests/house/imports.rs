@@ -147,6 +147,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     // doors for random input
     ("fuzzing", &["gateway::zmq::fuzzing", "limits", "probe::zmtp", "settings"]),
     ("main", &[]),
+    ("heart_main", &[]),
     ("lib", &[]),
 ];
 

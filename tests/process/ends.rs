@@ -117,7 +117,7 @@ fn stopping_does_not_spawn() {
     for name in ["a", "b"] {
         assert_eq!(service.kinds(name).last().expect("events"), "stopped", "{name}");
     }
-    assert_eq!(service.mark().processes(), [service.pid()], "no process but the service");
+    assert_eq!(service.processes(), [service.pid()], "no process but the service");
     service.stop();
 }
 

@@ -212,7 +212,7 @@ fn who_is_killed_while_it_starts_takes_nobody_into_a_second_process() {
     assert_eq!(draft.exit_reason(), "with target: signal 9 before ready (exit 0)");
     let target = service
         .wait_for("target", "spawned anew", |row| row.generation() == 2 && row.0["pid"].is_u64());
-    assert_eq!(service.mark().processes().len(), 3, "the service and one process for each");
+    assert_eq!(service.processes().len(), 3, "the service and one process for each");
     // also while it waits for the other one
     draft.signal(Signal::KILL);
     service.wait_for("target", "replaced", |row| {

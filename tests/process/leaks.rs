@@ -4,7 +4,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::backend::until;
-use crate::processes::{children_of, descriptors_of, resident_kib_of};
+use crate::processes::{backends_of, descriptors_of, resident_kib_of};
 use crate::service::{Model, Row, Service, fake};
 
 const NAMES: [&str; 4] = ["handshake", "notify", "fd", "http"];
@@ -61,7 +61,7 @@ fn two_hundred_restarts_leak_nothing() {
 
 /// The descriptors of a service whose only children are these.
 fn quiet(service: &Service, rows: &[Row]) -> Option<usize> {
-    let mut children = children_of(service.pid());
+    let mut children = backends_of(service.pid());
     let mut pids: Vec<u32> = rows.iter().map(Row::pid).collect();
     children.sort_unstable();
     pids.sort_unstable();

@@ -32,6 +32,7 @@ mod group_actors;
 mod group_reloads;
 mod groups;
 mod health;
+mod heart;
 mod isolation;
 mod leaks;
 mod limits;

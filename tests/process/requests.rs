@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::json;
 
 use crate::manager::Manager;
-use crate::processes::{children_of, runs};
+use crate::processes::{backends_of, runs};
 use crate::service::{Service, fake};
 
 #[test]
@@ -30,7 +30,7 @@ fn spawn_already_running() {
     for _ in 0..5 {
         assert_eq!(service.load("a").0["pid"], before.0["pid"]);
     }
-    assert_eq!(children_of(service.pid()), [before.pid()]);
+    assert_eq!(backends_of(service.pid()), [before.pid()]);
     service.stop();
 }
 
@@ -85,7 +85,7 @@ fn restart_replaces_the_process_on_the_same_endpoint() {
 /// Looks at the service's children until it is told to stop; answers a pair that lived at the same time.
 fn watch_for_two(service: u32, done: &AtomicBool) -> Option<(u32, u32)> {
     while !done.load(Ordering::Acquire) {
-        let children = children_of(service);
+        let children = backends_of(service);
         if let [first, second, ..] = children[..]
             // the first may have been replaced by the second while the list was made
             && runs(first)
@@ -130,7 +130,7 @@ fn concurrent_start_stop() {
         assert_eq!(two, None, "two processes of one model at one moment");
         service.load(model);
         service.ask("unload-model", json!({ "model_name": model }));
-        assert!(!children_of(pid).into_iter().any(runs), "it was unloaded");
+        assert!(!backends_of(pid).into_iter().any(runs), "it was unloaded");
     }
     service.stop();
 }

@@ -92,7 +92,7 @@ fn unload_leaves_nothing_of_the_model() {
             assert!(!runs(pid as u32), "{}", row.name());
         }
     }
-    until("the service alone", || (service.mark().processes() == [service.pid()]).then_some(()));
+    until("the service alone", || (service.processes() == [service.pid()]).then_some(()));
     let sockets = crate::processes::tree_of(&service.folder().join("sockets"));
     let of_models = sockets.iter().filter(|path| path.to_string_lossy().contains("model"));
     assert_eq!(of_models.count(), 0, "{sockets:?}");

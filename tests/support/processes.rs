@@ -89,6 +89,16 @@ pub fn children_of(pid: u32) -> Vec<u32> {
     pids
 }
 
+/// The children of a service without a heart that are backends, with zombies: one other is its guard.
+pub fn backends_of(service: u32) -> Vec<u32> {
+    children_of(service).into_iter().filter(|pid| !is_guard(*pid)).collect()
+}
+
+/// Whether a process is the guard of a service, which is there as long as the service is.
+pub fn is_guard(pid: u32) -> bool {
+    words_of(pid).get(1).is_some_and(|word| word == "guard")
+}
+
 /// Its open descriptors.
 pub fn descriptors_of(pid: u32) -> std::collections::BTreeSet<i32> {
     let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten();

@@ -81,6 +81,52 @@ impl Service {
         Self::launch_with(models, |_| {}, command).answers()
     }
 
+    /// Starts it through its heart, with patience for tests: two seconds without a beat, and a guard that waits as long. The
+    /// process of the test is the heart then.
+    pub fn through_heart(models: &[Model]) -> Self {
+        Self::through_heart_with(models, |_| {})
+    }
+
+    /// The same in a process group of its own, as the command of a terminal is.
+    pub fn through_heart_in_group(models: &[Model]) -> Self {
+        use std::os::unix::process::CommandExt;
+        Self::launch_as(
+            "start-service",
+            models,
+            |_| {},
+            |command| {
+                command.process_group(0);
+            },
+        )
+        .answers()
+    }
+
+    /// Starts it through its heart and waits for nothing; `prepare` may put something into its folder before.
+    pub fn launch_through_heart(models: &[Model], prepare: impl FnOnce(&Path)) -> Self {
+        Self::launch_as(
+            "start-service",
+            models,
+            |_| {},
+            |command| {
+                let folder = command.get_current_dir().expect("a folder");
+                prepare(folder);
+            },
+        )
+    }
+
+    /// The same with a changed configuration.
+    pub fn through_heart_with(models: &[Model], change: impl FnOnce(&mut Value)) -> Self {
+        let change = |configuration: &mut Value| {
+            configuration["service"]["heart"] =
+                json!({ "wedge_timeout": "2s", "adoption_grace": "2s" });
+            change(configuration);
+        };
+        Self::launch_as("start-service", models, change, |command| {
+            command.arg("--allow-chaos");
+        })
+        .answers()
+    }
+
     fn answers(self) -> Self {
         let mut service = self;
         service.manager.send("version", &json!({}));
@@ -106,6 +152,15 @@ impl Service {
         change: impl FnOnce(&mut Value),
         command: impl FnOnce(&mut Command),
     ) -> Self {
+        Self::launch_as("serve", models, change, command)
+    }
+
+    fn launch_as(
+        way: &str,
+        models: &[Model],
+        change: impl FnOnce(&mut Value),
+        command: impl FnOnce(&mut Command),
+    ) -> Self {
         let folder = tempfile::tempdir().expect("folder");
         fs::create_dir(folder.path().join("scratch")).expect("made");
         let mut configuration = configuration(folder.path(), models);
@@ -113,7 +168,7 @@ impl Service {
         let file = folder.path().join("config.json");
         fs::write(&file, configuration.to_string()).expect("written");
         let mark = Mark::new();
-        let mut started = serve(folder.path(), &mark);
+        let mut started = symphony(way, folder.path(), &mark);
         command(&mut started);
         let child = started.spawn().expect("started");
         let manager = Manager::connect(&endpoint(folder.path(), "cli"));
@@ -150,6 +205,11 @@ impl Service {
         kill_process(Pid::from_child(&self.child), signal).expect("signalled");
     }
 
+    /// Its own process and those of its models.
+    pub fn processes(&self) -> Vec<u32> {
+        self.mark.processes().into_iter().filter(|pid| !processes::is_guard(*pid)).collect()
+    }
+
     // ---- its death and its return ------------------------------------------------------------------------------
 
     /// Kills the service alone, as the kernel does when memory is short. Its backends are left.
@@ -166,7 +226,8 @@ impl Service {
     /// The same with a changed command.
     pub fn start_again_by(&mut self, command: impl FnOnce(&mut Command)) {
         let log = fs::OpenOptions::new().append(true).open(self.folder.path().join("service.log"));
-        let mut again = serve_into(self.folder.path(), &self.mark, log.expect("opened"));
+        let mut again =
+            symphony_into("serve", self.folder.path(), &self.mark, log.expect("opened"));
         command(&mut again);
         self.child = again.spawn().expect("started");
         self.manager = Manager::connect(&self.endpoint("cli"));
@@ -298,6 +359,23 @@ impl Service {
         self.events(name).iter().map(|event| event.kind().to_owned()).collect()
     }
 
+    /// What `status` tells, also by a service that is just being replaced.
+    pub fn status(&self) -> Value {
+        self.manager.ask_until_answered("status", &json!({ "all": true }))
+    }
+
+    /// The process that serves, as it tells itself: with a heart it is not [`Service::pid`].
+    pub fn core_pid(&self) -> u32 {
+        u32::try_from(self.status()["pid"].as_u64().expect("a number")).expect("fits")
+    }
+
+    /// Waits for a service that replaced one; answers its status.
+    pub fn replaced(&self, restarts: u64) -> Value {
+        until("the service that replaces another", || {
+            Some(self.status()).filter(|status| status["heart"]["restarts"] == restarts)
+        })
+    }
+
     // ---- its end -----------------------------------------------------------------------------------------------
 
     /// Waits for its end; nothing may be left then.
@@ -352,12 +430,12 @@ impl Drop for Service {
     }
 }
 
-fn serve(folder: &Path, mark: &Mark) -> Command {
+fn symphony(way: &str, folder: &Path, mark: &Mark) -> Command {
     let log = fs::File::create(folder.join("service.log")).expect("made");
-    serve_into(folder, mark, log)
+    symphony_into(way, folder, mark, log)
 }
 
-fn serve_into(folder: &Path, mark: &Mark, log: fs::File) -> Command {
+fn symphony_into(way: &str, folder: &Path, mark: &Mark, log: fs::File) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_symphony"));
     command
         .env_clear()
@@ -365,18 +443,39 @@ fn serve_into(folder: &Path, mark: &Mark, log: fs::File) -> Command {
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env(Mark::VARIABLE, mark.text())
         .current_dir(folder)
-        .args(["serve", "--config", "config.json"])
+        .args([way, "--config", "config.json"])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log);
     command
 }
 
+/// Starts a second service on a changed configuration of another one; answers how it ended, and what it said.
+pub fn second_service_with(
+    first: &Service,
+    way: &str,
+    change: impl FnOnce(&mut Value),
+) -> (ExitStatus, String) {
+    let mark = Mark::new();
+    let folder = tempfile::tempdir().expect("folder");
+    let text = fs::read_to_string(first.folder().join("config.json")).expect("read");
+    let mut configuration = serde_json::from_str(&text).expect("JSON");
+    change(&mut configuration);
+    fs::write(folder.path().join("config.json"), configuration.to_string()).expect("written");
+    let mut child = symphony(way, folder.path(), &mark).spawn().expect("started");
+    let status = crate::backend::patiently(|| child.try_wait().expect("waited"));
+    let _ = child.kill();
+    let _ = child.wait();
+    mark.kill_all();
+    let log = fs::read_to_string(folder.path().join("service.log")).unwrap_or_default();
+    (status.expect("it ends"), log)
+}
+
 /// Starts a second service on the configuration of another one; answers how it ended.
 pub fn second_service(first: &Service) -> ExitStatus {
     let mark = Mark::new();
     let log = tempfile::tempfile().expect("file");
-    let mut child = serve(first.folder(), &mark)
+    let mut child = symphony("serve", first.folder(), &mark)
         .args(["--log-level", "error"])
         .stderr(log)
         .spawn()

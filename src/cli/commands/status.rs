@@ -45,8 +45,9 @@ fn human(data: &Value, all: bool, output: &Output) -> String {
         format!("Service Status: {}", shown(&data["service_status"])),
         format!("Client Endpoint: {}", shown(&data["client_endpoint"])),
         format!("CLI Endpoint: {}", shown(&data["cli_endpoint"])),
-        String::new(),
     ];
+    lines.extend(heart_line(&data["heart"]));
+    lines.push(String::new());
     let models = ModelLine::all(data);
     let listed: Vec<_> = models.iter().filter(|model| all || model.is_loaded()).collect();
     if listed.is_empty() {
@@ -59,6 +60,21 @@ fn human(data: &Value, all: bool, output: &Output) -> String {
         lines.extend(model.explanation(output));
     }
     lines.join("\n")
+}
+
+/// How the parent process of the service stands; nothing where there is none.
+fn heart_line(heart: &Value) -> Option<String> {
+    let pid = heart["pid"].as_u64()?;
+    if heart["is_lost"] == true {
+        return Some(format!("Heart: lost (pid {pid}); restart the service to have one again"));
+    }
+    let restarts = heart["restarts"].as_u64().unwrap_or(0);
+    let cause = shown(&heart["last_cause"]);
+    Some(match restarts {
+        0 => format!("Heart: pid {pid}"),
+        1 => format!("Heart: pid {pid}, restarted the service once: {cause}"),
+        _ => format!("Heart: pid {pid}, restarted the service {restarts} times, at last: {cause}"),
+    })
 }
 
 /// On a terminal over the page before, elsewhere below it. JSON stays one object a line.
@@ -116,6 +132,27 @@ mod tests {
         assert!(text.ends_with("phi is parked: gave up\n  last output:\n    boom"), "{text}");
         assert!(!text.contains("never"), "{text}");
         assert!(shown_by(parked, true).contains("never"));
+    }
+
+    #[test]
+    fn the_heart_is_told_where_there_is_one() {
+        assert_eq!(heart_line(&Value::Null), None);
+        let line = |restarts: u64, cause: Option<&str>, is_lost: bool| {
+            let heart =
+                json!({"pid": 7, "restarts": restarts, "last_cause": cause, "is_lost": is_lost});
+            heart_line(&heart).expect("a line")
+        };
+        assert_eq!(line(0, None, false), "Heart: pid 7");
+        assert_eq!(
+            line(1, Some("signal 9"), false),
+            "Heart: pid 7, restarted the service once: signal 9"
+        );
+        assert!(line(2, Some("exit 3"), false).ends_with("2 times, at last: exit 3"));
+        assert!(line(2, Some("exit 3"), true).starts_with("Heart: lost (pid 7)"));
+        let data = json!({"service_status": "running", "client_endpoint": "ipc:///tmp/i",
+                          "cli_endpoint": "ipc:///tmp/c", "models": [], "heart": {"pid": 7}});
+        let page = human(&data, false, &Output::new(true));
+        assert!(page.contains("CLI Endpoint: ipc:///tmp/c\nHeart: pid 7\n\nNo models"), "{page}");
     }
 
     #[test]
