@@ -216,12 +216,13 @@ struct Talk {
 impl Talk {
     fn run(mut self, on_lost: impl FnOnce()) {
         let lost = loop {
-            if !self.take_orders() {
-                // nobody is left who could say anything: the service is gone
-                break false;
-            }
+            let is_needed = self.take_orders();
             if self.send().is_err() || !self.hear() {
                 break true;
+            }
+            if !is_needed && self.outbox.is_empty() && self.asked.is_empty() {
+                // nobody is left who could say anything: the service is gone, or let go
+                break false;
             }
             let wanted = match self.outbox.is_empty() {
                 true => PollFlags::IN,
@@ -265,9 +266,7 @@ impl Talk {
                     self.outbox.push_back((FromCore::Collect { pid, start_ticks }, None));
                 }
                 Err(std::sync::mpsc::TryRecvError::Empty) => return true,
-                Err(std::sync::mpsc::TryRecvError::Disconnected) => {
-                    return !self.outbox.is_empty() || !self.asked.is_empty();
-                }
+                Err(std::sync::mpsc::TryRecvError::Disconnected) => return false,
             }
         }
     }
