@@ -160,6 +160,9 @@ pub enum Command {
     Completions(CompletionsArgs),
     /// Print a manual page in roff
     Man(ManArgs),
+    /// Look at what a service wrote down of its models
+    #[command(subcommand, hide = true)]
+    State(StateCommand),
     /// Set up a backend's process from inside, then become its program
     #[command(hide = true)]
     ExecShim(ExecShimArgs),
@@ -282,6 +285,16 @@ pub enum ConfigCommand {
     Schema,
 }
 
+/// `state`.
+#[derive(Debug, Subcommand)]
+pub enum StateCommand {
+    /// Tell whether this program could take the models over that are written down in a folder
+    Check {
+        /// The folder of state files
+        folder: PathBuf,
+    },
+}
+
 /// `chaos`.
 #[derive(Debug, Args)]
 pub struct ChaosArgs {
@@ -349,7 +362,7 @@ pub struct ManArgs {
 }
 
 /// Commands that read no configuration, or where `--config` means something else.
-const WITHOUT_CONFIG: [&str; 8] = [
+const WITHOUT_CONFIG: [&str; 9] = [
     "load-model",
     "demo",
     "backend",
@@ -357,6 +370,7 @@ const WITHOUT_CONFIG: [&str; 8] = [
     "uninstall-model",
     "completions",
     "man",
+    "state",
     "exec-shim",
 ];
 

@@ -139,6 +139,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "limits",
             "protocols",
             "settings",
+            "state",
             "supervision::tree",
             "telemetry",
             "upgrade",

@@ -15,6 +15,7 @@ mod reload;
 mod restart_model;
 mod serve;
 mod start_service;
+mod state;
 mod status;
 mod stop_service;
 mod tree;
@@ -55,6 +56,7 @@ pub fn run(command: Command, session: &Session) -> Result<ExitCode, CliError> {
         Command::Reload => reload::run(session)?,
         Command::Upgrade(args) => upgrade::run(&args, session)?,
         Command::Config(command) => config::run(&command, session)?,
+        Command::State(command) => state::run(&command, session)?,
         Command::InstallModel(_) => library::run("install-model")?,
         Command::UninstallModel(_) => library::run("uninstall-model")?,
         Command::Completions(args) => completions::run(&args, session)?,
