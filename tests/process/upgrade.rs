@@ -160,7 +160,8 @@ fn a_relay_ends_with_its_service() {
 fn a_load_that_is_waited_for_is_answered_by_the_next_service() {
     let service = Service::through_heart(&[fake("slow", &["--load-time", "2s"])]);
     let waits = service.order_load("slow");
-    let starting = service.wait_for_state("slow", "starting");
+    let starting = service.wait_for("slow", "started", |row| row.0["pid"].is_u64());
+    assert_eq!(starting.state(), "starting");
     upgrade(&service, &build(&service, "one"));
     let loaded = waits.outcome().expect("it is loaded");
     assert_eq!((&loaded["state"], &loaded["pid"]), (&json!("ready"), &json!(starting.pid())));

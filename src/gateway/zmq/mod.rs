@@ -155,7 +155,9 @@ impl Handler<DeskRequest> for ZmqGateway {
         let requests =
             if work.is_better_finished() { &mut self.unloads } else { &mut self.requests };
         while let Some(finished) = requests.try_join_next() {
-            if let Err(error) = finished {
+            if let Err(error) = finished
+                && !error.is_cancelled()
+            {
                 tracing::error!(%error, "a request's task failed; its client got a failure");
             }
         }
