@@ -5,12 +5,12 @@
 mod ground;
 mod heart;
 mod letting_go;
+mod outside;
 mod reloads;
 mod remnant;
 mod upgrading;
 mod wishes;
 
-use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -195,7 +195,7 @@ impl Service {
         let (root, exit) = match root::start(&wiring).await {
             Ok(started) => started,
             Err(error) => {
-                end_outside(&wiring, heart.as_ref(), Failed::Yes).await;
+                outside::give_back(&wiring).await;
                 return Err(ServeError::Startup(error));
             }
         };
@@ -352,13 +352,13 @@ impl Service {
         shutdown::stop_instances(&self.wiring, hurry).await;
         shutdown::stop_tree(&self.root);
         let _ = tokio::time::timeout(limits::TREE_STOP, exit).await;
-        end_outside(&self.wiring, self.heart.as_ref(), Failed::No).await;
+        outside::end(&self.wiring).await;
         Ok(End::Stopped)
     }
 
     async fn gave_up(&self, reason: ExitReason) -> ServeError {
         tracing::error!(%reason, "the root supervisor ended");
-        end_outside(&self.wiring, self.heart.as_ref(), Failed::Yes).await;
+        outside::give_back(&self.wiring).await;
         ServeError::GaveUp(format!("the root supervisor ended: {reason}"))
     }
 
@@ -431,38 +431,5 @@ fn tell_reload(outcome: &Result<ReloadOutcome, String>) {
     match outcome {
         Ok(outcome) => tracing::info!("configuration reloaded: {outcome}"),
         Err(faults) => tracing::error!(%faults, "configuration not reloaded, nothing was changed"),
-    }
-}
-
-/// Whether a service ends because it failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Failed {
-    Yes,
-    No,
-}
-
-/// What lies outside the tree, ended last: sockets of a gateway that failed, probes, processes that are still there,
-/// private files.
-///
-/// Where a heart lives, processes are left to the next core if this one `failed`.
-async fn end_outside(wiring: &Wiring, heart: Option<&HeartSide>, failed: Failed) {
-    if tokio::time::timeout(limits::SOCKETS_CLOSE, wiring.open_sockets.closed()).await.is_err() {
-        tracing::error!("the sockets were not closed in time");
-    }
-    wiring.prober.end();
-    if failed == Failed::Yes && heart.is_some_and(|heart| !heart.link.is_lost()) {
-        wiring.launcher.let_go(limits::LAUNCHER_END);
-        return;
-    }
-    let left = wiring.launcher.end(limits::LAUNCHER_END);
-    if left > 0 {
-        tracing::error!(left, "processes could not be ended");
-    }
-    let runtime_dir = wiring.settings.borrow().service.runtime_dir.clone();
-    // only when it is empty: what is in it was removed by its owners, and what is not ours stays
-    if let Err(error) = fs::remove_dir(&runtime_dir)
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        tracing::debug!(folder = %runtime_dir.display(), %error, "runtime folder kept");
     }
 }

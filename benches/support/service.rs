@@ -1,4 +1,4 @@
-//! `symphony serve` in a process and a private folder of its own.
+//! `symphony serve`, or `start-service` with its heart, in a private folder of its own.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileTypeExt;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::client::{Client, STATUS};
 use super::figures::{monotonic, since};
@@ -25,9 +25,17 @@ pub struct Service {
 impl Service {
     /// Starts a service that may load these models, each on the embedded backend. Its log goes to a file.
     pub fn start(models: &[String]) -> Self {
+        Self::start_by("serve", models, |_| {})
+    }
+
+    /// The same by another command, with a changed configuration.
+    pub fn start_by(command: &str, models: &[String], change: impl FnOnce(&mut Value)) -> Self {
         let folder = private_folder();
         let config = folder.path().join("symphony.json");
-        fs::write(&config, configuration(folder.path(), models)).expect("written");
+        let mut settings = configuration(folder.path(), models);
+        change(&mut settings);
+        fs::write(&config, settings.to_string()).expect("written");
+        let by = command;
         let log = File::create(folder.path().join("service.log")).expect("a log");
         let mut command = Command::new(SYMPHONY);
         // settings of whoever runs the benchmark must not count
@@ -37,7 +45,7 @@ impl Service {
             }
         }
         let process = command
-            .args(["serve", "--config"])
+            .args([by, "--config"])
             .arg(config)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("cloned"))
@@ -50,7 +58,7 @@ impl Service {
         service
     }
 
-    /// The process of the service itself.
+    /// The process that was started: of the service itself, or of its heart.
     pub fn pid(&self) -> u32 {
         self.process.id()
     }
@@ -116,7 +124,7 @@ pub fn endpoint(folder: &Path, name: &str) -> String {
     format!("ipc://{}", path.display())
 }
 
-fn configuration(folder: &Path, models: &[String]) -> String {
+fn configuration(folder: &Path, models: &[String]) -> Value {
     let models = models.iter().map(|name| json!({ "name": name, "type": "builtin" }));
     json!({
         "endpoints": {
@@ -131,5 +139,4 @@ fn configuration(folder: &Path, models: &[String]) -> String {
         "model_backends": { "builtin": { "embedded": true } },
         "supported_models": models.collect::<Vec<_>>(),
     })
-    .to_string()
 }

@@ -1,4 +1,4 @@
-//! What somebody outside wants of the whole service, and where that comes from.
+//! What the program around the service, or the system by a signal, wants of the service as a whole.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 

@@ -5,7 +5,6 @@
 //! the pipe closes when the last of them is gone, however that came.
 
 use std::io::Read;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -15,6 +14,7 @@ use rustix::process::setsid;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::hunt;
+use super::leavings::Leavings;
 use super::log::{Level, Log};
 use super::options::GuardOptions;
 use super::pid_file::{Holder, PidFile, Role, holder};
@@ -42,10 +42,13 @@ pub fn run(options: GuardOptions) -> ExitCode {
     let Ok(lock) = PidFile::take(&options.folder, Role::Guard, Duration::ZERO) else {
         return ExitCode::SUCCESS;
     };
-    if let Some(mark) = mark(&options.folder) {
+    if let Some(leavings) = Leavings::read(&options.folder) {
         log.write(Level::Error, "the service is dead and nobody took over: ending its models");
-        let left = hunt::end_all(&mark, limits::GUARD_TERM);
-        if !left.is_empty() {
+        let left = hunt::end_all(&leavings, limits::GUARD_TERM);
+        if left.is_empty() {
+            leavings.clear();
+        } else {
+            // their files stay for the next start, which knows them by these
             let left = format!("processes that cannot be ended are left behind: {left:?}");
             log.write(Level::Error, &left);
         }
@@ -54,13 +57,6 @@ pub fn run(options: GuardOptions) -> ExitCode {
     // what is not ours keeps it
     let _ = std::fs::remove_dir(&options.folder);
     ExitCode::SUCCESS
-}
-
-/// By what the processes of the service are known; `None` where none was started.
-fn mark(folder: &Path) -> Option<String> {
-    let file = std::fs::read(folder.join("state/service.json")).ok()?;
-    let read: serde_json::Value = serde_json::from_slice(&file).ok()?;
-    Some(read["body"]["id"].as_str()?.to_owned())
 }
 
 /// Whether the pipe closed without a good end.

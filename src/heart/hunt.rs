@@ -1,7 +1,8 @@
 //! Finds and ends the processes of a dead service, wherever they stand by now.
 //!
-//! A process is the service's when it was started with the service's mark in its environment, which what it starts inherits,
-//! or when the leader of its group was. It is signalled by a descriptor, and looked at again once that is open: a pid that
+//! A process is the service's when it was started with the service's mark in its environment, which what it starts inherits;
+//! when it is on record, with its start, and writes into its log file (programs that show a title wipe their environment); or
+//! when the leader of its group is such a one. It is signalled by a descriptor, and looked at again once that is open: a pid that
 //! passed on to somebody else in that moment is noticed.
 
 use std::collections::BTreeSet;
@@ -11,18 +12,18 @@ use std::time::Duration;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::children::Who;
+use super::leavings::{Leavings, Recorded};
 use super::procfs::{self, Stat};
 use crate::clock::{Clock, Moment};
 use crate::limits;
+use crate::state::files::SERVICE_MARK;
 
-/// The variable that marks the processes of a service.
-pub const MARK: &str = "SYMPHONY_SERVICE";
-
-/// Ends everything with this mark: TERM, and KILL after `grace`. Answers who is left: those that the kernel holds, or that
+/// Ends everything that was left: TERM, and KILL after `grace`. Answers who is left: those that the kernel holds, or that
 /// belong to another user.
-pub fn end_all(mark: &str, grace: Duration) -> Vec<u32> {
+pub fn end_all(leavings: &Leavings, grace: Duration) -> Vec<u32> {
     let clock = Clock::start();
-    let mut hunt = Hunt { mark, asked: BTreeSet::new() };
+    let Leavings { marks, recorded, .. } = leavings;
+    let mut hunt = Hunt { marks, recorded, asked: BTreeSet::new() };
     loop {
         let now = clock.now();
         let left = hunt.round(now.since_origin() >= grace);
@@ -35,7 +36,8 @@ pub fn end_all(mark: &str, grace: Duration) -> Vec<u32> {
 }
 
 struct Hunt<'a> {
-    mark: &'a str,
+    marks: &'a BTreeSet<String>,
+    recorded: &'a [Recorded],
     /// Who got a TERM.
     asked: BTreeSet<Who>,
 }
@@ -77,8 +79,15 @@ impl Hunt<'_> {
             return None;
         }
         let stat = procfs::stat(pid).filter(|stat| !stat.is_dead())?;
-        let is_ours = groups.contains(&stat.group) || procfs::has_variable(pid, MARK, self.mark);
+        let is_ours = groups.contains(&stat.group)
+            || self.marks.iter().any(|mark| procfs::has_variable(pid, SERVICE_MARK, mark))
+            || self.is_on_record((pid, stat.start_ticks));
         is_ours.then_some(stat)
+    }
+
+    fn is_on_record(&self, who: Who) -> bool {
+        let on_record = self.recorded.iter().find(|recorded| recorded.who == who);
+        on_record.is_some_and(|recorded| procfs::writes_into(who.0, recorded.log_file))
     }
 
     fn signal(&mut self, pid: u32, stat: &Stat, process: &OwnedFd, kill: bool) {
@@ -99,14 +108,41 @@ fn pid_of(pid: u32) -> Option<Pid> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::os::unix::fs::MetadataExt;
     use std::os::unix::process::{CommandExt, ExitStatusExt};
+    use std::path::Path;
     use std::process::{Child, Command};
 
     use super::*;
+    use crate::ids::{Generation, InstanceId, ModelName};
+    use crate::state::files::{FileIdentity, InstanceFile, ProcessFile, ServiceFile};
+    use crate::state::folder::StateFolder;
+
+    /// As a service of this mark leaves them, with these processes on record.
+    fn leavings(folder: &Path, mark: &str, processes: Vec<ProcessFile>) -> Leavings {
+        let state = StateFolder::make(&folder.join(crate::state::FOLDER)).expect("made");
+        let clock = Clock::start();
+        let service = ServiceFile {
+            id: mark.to_owned(),
+            boot_id: procfs::boot_id().expect("Linux"),
+            started: clock.started(),
+            last_event: 0,
+            awaited: Default::default(),
+        };
+        state.write_service(&service).expect("written");
+        for (n, process) in processes.into_iter().enumerate() {
+            let model = ModelName::try_new(format!("m{n}")).expect("a name");
+            let instance = InstanceId::of_model(&model);
+            let file = InstanceFile { instance, record: None, process: Some(process) };
+            state.write_instance(&file).expect("written");
+        }
+        Leavings::read(folder).expect("something")
+    }
 
     fn start(mark: &str, script: &str) -> Child {
         let mut command = Command::new("sh");
-        command.args(["-c", script]).env(MARK, mark).process_group(0);
+        command.args(["-c", script]).env(SERVICE_MARK, mark).process_group(0);
         command.spawn().expect("started")
     }
 
@@ -133,13 +169,14 @@ mod tests {
             forgetful = std::fs::read_to_string(&helper)
                 .ok()
                 .and_then(|pid| pid.trim().parse::<u32>().ok());
-            let marked =
-                procfs::all().into_iter().filter(|pid| procfs::has_variable(*pid, MARK, &mark));
+            let marked = procfs::all()
+                .into_iter()
+                .filter(|pid| procfs::has_variable(*pid, SERVICE_MARK, &mark));
             marked.count() >= 2
-                && forgetful.is_some_and(|pid| !procfs::has_variable(pid, MARK, &mark))
+                && forgetful.is_some_and(|pid| !procfs::has_variable(pid, SERVICE_MARK, &mark))
         });
         // our own child stays a zombie until it is waited for
-        let left = end_all(&mark, Duration::from_secs(20));
+        let left = end_all(&leavings(folder.path(), &mark, vec![]), Duration::from_secs(20));
         assert_eq!(left, [0; 0]);
         assert_eq!(one.wait().expect("ended").signal(), Some(15));
         let forgetful = forgetful.expect("its pid");
@@ -153,6 +190,7 @@ mod tests {
 
     #[test]
     fn who_does_not_listen_is_killed() {
+        let folder = tempfile::tempdir().expect("folder");
         let mark = uuid::Uuid::new_v4().to_string();
         let mut deaf = start(&mark, "trap '' TERM; while :; do sleep 0.1; done");
         until("its trap", || {
@@ -164,7 +202,46 @@ mod tests {
                     .any(|line| line.starts_with("SigIgn:") && line.trim_end().ends_with("4000"))
             })
         });
-        assert_eq!(end_all(&mark, Duration::from_millis(200)), [0; 0]);
+        assert_eq!(
+            end_all(&leavings(folder.path(), &mark, vec![]), Duration::from_millis(200)),
+            [0; 0]
+        );
         assert_eq!(deaf.wait().expect("ended").signal(), Some(9));
+    }
+
+    #[test]
+    fn on_record_is_who_has_pid_and_start_and_writes_its_log() {
+        let folder = tempfile::tempdir().expect("folder");
+        let log = File::create(folder.path().join("a.log")).expect("made");
+        let start = |log: &File| {
+            let mut command = Command::new("sleep");
+            command.arg("600").env_clear().env("PATH", "/usr/bin:/bin").process_group(0);
+            command.stdout(log.try_clone().expect("copied")).spawn().expect("started")
+        };
+        let facts = log.metadata().expect("there");
+        let other_log = File::create(folder.path().join("other.log")).expect("made");
+        let (mut ours, mut forged, mut earlier) = (start(&log), start(&other_log), start(&log));
+        let file = |child: &Child, ticks: u64| ProcessFile {
+            service: "nobody".to_owned(),
+            generation: Generation(1),
+            pid: child.id(),
+            start_ticks: procfs::stat(child.id()).expect("it runs").start_ticks + ticks,
+            boot_id: procfs::boot_id().expect("Linux"),
+            started: Clock::start().started(),
+            log_path: folder.path().join("a.log"),
+            log_file: FileIdentity { device: facts.dev(), inode: facts.ino() },
+            socket_path: None,
+            notify_path: None,
+            details: serde_json::value::to_raw_value(&()).expect("JSON"),
+        };
+        let files = vec![file(&ours, 0), file(&forged, 0), file(&earlier, 1)];
+        let leavings = leavings(folder.path(), "nobody", files);
+        assert_eq!(end_all(&leavings, Duration::from_secs(20)), [0; 0]);
+        assert_eq!(ours.wait().expect("ended").signal(), Some(15));
+        for other in [&mut forged, &mut earlier] {
+            assert!(matches!(other.try_wait(), Ok(None)));
+            other.kill().expect("killed");
+            other.wait().expect("reaped");
+        }
     }
 }

@@ -11,7 +11,7 @@
 //! - [`protocol`]: what the two tell each other; [`channel`]: how it gets across; [`link`]: the core's side
 //! - [`core`](self::core): what the heart decides; [`run`]: the loop that does it
 //! - [`process`]: the running core; [`binaries`]: what it is made of; [`children`], [`ending`]: the other children, and their end; [`store`]: held descriptors
-//! - [`guard`]: what ends the backends when heart and core are both killed, by a [`hunt`]; [`guarding`]: the heart's side of it
+//! - [`guard`]: what ends the backends when heart and core are both killed, by a [`hunt`] and its [`leavings`]; [`guarding`]: the heart's side of it
 //! - [`pid_file`], [`options`], [`log`], [`signals`], [`procfs`]: what they stand on
 
 use std::process::ExitCode;
@@ -26,6 +26,7 @@ pub mod ending;
 pub mod guard;
 pub mod guarding;
 pub mod hunt;
+pub mod leavings;
 pub mod link;
 pub mod log;
 pub mod options;

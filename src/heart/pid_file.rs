@@ -83,10 +83,15 @@ impl PidFile {
     pub fn take(folder: &Path, role: Role, patience: Duration) -> Result<Self, PidFileError> {
         let path = folder.join(NAME);
         let failed = |reason| PidFileError::Io { path: path.clone(), reason };
-        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
         let clock = Clock::start();
         loop {
-            match try_take(&path, role).map_err(failed)? {
+            // each time: whoever had it before may just have removed it at its end
+            DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+            let taken = match try_take(&path, role) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Holder::Guard),
+                other => other.map_err(failed)?,
+            };
+            match taken {
                 Ok(file) => return Ok(Self { file, path }),
                 Err(Holder::Service(pid)) => {
                     return Err(PidFileError::Service { folder: folder.to_owned(), pid });

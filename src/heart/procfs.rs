@@ -1,6 +1,9 @@
 //! What `/proc` tells of processes: who is whose child, and who carries a mark.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use crate::state::files::FileIdentity;
 
 /// The fields of `/proc/PID/stat` that are used here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +71,19 @@ fn children_by_parent() -> Vec<u32> {
     let own = std::process::id();
     let is_child = |pid: &u32| stat(*pid).is_some_and(|stat| stat.parent == own);
     all().into_iter().filter(is_child).collect()
+}
+
+/// The boot of the machine that the start of a process counts from.
+pub fn boot_id() -> Option<String> {
+    Some(fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned())
+}
+
+/// Whether the output of a process goes to this file.
+pub fn writes_into(pid: u32, file: FileIdentity) -> bool {
+    [1, 2].into_iter().any(|output| {
+        fs::metadata(format!("/proc/{pid}/fd/{output}"))
+            .is_ok_and(|facts| (facts.dev(), facts.ino()) == (file.device, file.inode))
+    })
 }
 
 /// Whether a process was started with this variable. `false` for a dead one, and for one of somebody else.

@@ -15,6 +15,7 @@ use super::children::{Children, Collected, any_ended};
 use super::core::{Core, Effect, Event, Program};
 use super::ending::{Ending, Round};
 use super::guarding::Guard;
+use super::leavings::Leavings;
 use super::log::{Level, Log};
 use super::options::HeartOptions;
 use super::pid_file::{PidFile, PidFileError, Role};
@@ -90,6 +91,8 @@ struct Heart {
     store: Store,
     guard: Guard,
     ending: Option<Ending>,
+    /// Processes that the kernel holds are left.
+    leaves_some: bool,
     orders: VecDeque<Effect>,
     exit: Option<u8>,
 }
@@ -120,6 +123,7 @@ impl Heart {
             store,
             guard,
             ending: None,
+            leaves_some: false,
             orders: orders.into(),
             exit: None,
         })
@@ -132,6 +136,12 @@ impl Heart {
             self.carry_out();
             if let Some(code) = self.exit {
                 self.guard.dismiss();
+                // the next start knows by them what could not be ended
+                if !self.leaves_some
+                    && let Some(leavings) = Leavings::read(&self.options.folder)
+                {
+                    leavings.clear();
+                }
                 self.lock.remove();
                 // what is not ours keeps it
                 let _ = std::fs::remove_dir(&self.options.folder);
@@ -308,10 +318,11 @@ impl Heart {
         match ending.step(&spared, now) {
             Round::Going => return,
             Round::Over => {}
-            Round::Held(pids) => self.log.write(
-                Level::Error,
-                &format!("processes that the kernel holds are left behind: {pids:?}"),
-            ),
+            Round::Held(pids) => {
+                self.leaves_some = true;
+                let left = format!("processes that the kernel holds are left behind: {pids:?}");
+                self.log.write(Level::Error, &left);
+            }
         }
         self.ending = None;
         self.on(Event::AllGone);

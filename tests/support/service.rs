@@ -59,6 +59,7 @@ impl Model {
 /// A running service. Dropping it kills it and everything that it started.
 pub struct Service {
     folder: tempfile::TempDir,
+    way: String,
     child: Child,
     status: Option<ExitStatus>,
     mark: Mark,
@@ -172,7 +173,7 @@ impl Service {
         command(&mut started);
         let child = started.spawn().expect("started");
         let manager = Manager::connect(&endpoint(folder.path(), "cli"));
-        Self { folder, child, status: None, mark, manager }
+        Self { folder, way: way.to_owned(), child, status: None, mark, manager }
     }
 
     /// Its folder.
@@ -212,8 +213,13 @@ impl Service {
 
     // ---- its death and its return ------------------------------------------------------------------------------
 
-    /// Kills the service alone, as the kernel does when memory is short. Its backends are left.
+    /// Kills the service, as the kernel does when memory is short, and its guard before that: its backends are left.
     pub fn crash(&mut self) {
+        let children = processes::children_of(self.pid());
+        for guard in children.into_iter().filter(|pid| processes::is_guard(*pid)) {
+            processes::signal(guard, Signal::KILL);
+            until("the end of the guard", || (!processes::runs(guard)).then_some(()));
+        }
         self.child.kill().expect("killed");
         self.child.wait().expect("waited");
     }
@@ -227,9 +233,10 @@ impl Service {
     pub fn start_again_by(&mut self, command: impl FnOnce(&mut Command)) {
         let log = fs::OpenOptions::new().append(true).open(self.folder.path().join("service.log"));
         let mut again =
-            symphony_into("serve", self.folder.path(), &self.mark, log.expect("opened"));
+            symphony_into(&self.way, self.folder.path(), &self.mark, log.expect("opened"));
         command(&mut again);
         self.child = again.spawn().expect("started");
+        self.status = None;
         self.manager = Manager::connect(&self.endpoint("cli"));
         self.manager.send("version", &json!({}));
         until("an answer of the service", || {

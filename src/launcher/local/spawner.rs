@@ -242,6 +242,7 @@ impl Spawner {
         self.orphans.adopt(child.pid, self.clock.now());
         self.close_channel(&child.key);
         self.note(&child.key.instance);
+        self.drop_socket(&child.key.instance);
         self.output.send(OutputOrder::Finish { key: child.key, path: child.log_path });
     }
 

@@ -256,7 +256,17 @@ impl Spawner {
             false => socket_file::remove_abandoned(path),
         };
         self.sockets.retain(|_, socket| socket != path);
-        self.inherited_sockets.retain(|_, socket| socket != path);
+        // one that its process still has is looked at again when that ended
+        self.inherited_sockets.retain(|_, socket| socket != path || path.exists());
+    }
+
+    /// A process is gone: nobody will order the removal of its socket where its instance is forgotten.
+    pub(super) fn drop_socket(&mut self, instance: &InstanceId) {
+        if !self.records.contains_key(instance)
+            && let Some(socket) = self.inherited_sockets.remove(instance)
+        {
+            socket_file::remove_abandoned(&socket);
+        }
     }
 
     /// Removes the sockets of processes that are gone.
