@@ -68,7 +68,8 @@ impl Service {
         let note = note(&candidate, &self.wiring).await;
         let note = note.map_err(|error| format!("cannot prepare the upgrade: {error}"))?;
         heart.link.hold(HELD, note.as_fd()).map_err(|error| error.to_string())?;
-        let relay = self.wiring.zmq.get()?.send(HandOver).await;
+        let order = HandOver { kept_endpoints: Vec::new() };
+        let relay = self.wiring.zmq.get()?.send(order).await;
         match relay {
             Ok(relay) => Ok((candidate, relay)),
             Err(_) => {

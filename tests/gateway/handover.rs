@@ -286,7 +286,7 @@ fn clients_over_tcp_stay_connected_too() {
     let (world, cli) = on_tcp("old");
     let mut client = Client::dealer(&cli);
     assert_eq!(client.data("version", json!({}))["version"], "old");
-    let relay = world.hand_over();
+    let relay = world.hand_over_with(&[&cli]);
     let id = client.begin("version", json!({}));
     let (world, _) = on_tcp("new");
     let reply = client.receive_json();
@@ -309,13 +309,33 @@ fn a_socket_without_a_way_to_the_successor_is_closed() {
     let world = World::open(folder.path(), plan("old")).expect("open");
     let mut client = Client::dealer(&cli);
     assert_eq!(client.data("version", json!({}))["version"], "old");
+    let _relay = world.hand_over_with(&[&cli]);
+    goes_on_at_the_next(&mut client, || World::open(folder.path(), plan("new")).ok());
+}
+
+#[test]
+fn a_socket_that_is_in_the_way_of_the_successor_is_closed() {
+    let folder = tempfile::tempdir().expect("folder");
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let cli = format!("tcp://{}", free.local_addr().expect("an address"));
+    drop(free);
+    let plan = |version| Plan { version, cli: Some(cli.clone()), ..Plan::default() };
+    let world = World::open(folder.path(), plan("old")).expect("open");
+    let mut client = Client::dealer(&cli);
+    assert_eq!(client.data("version", json!({}))["version"], "old");
+    // nobody keeps its listener, so the next one needs the port
     let _relay = world.hand_over();
+    goes_on_at_the_next(&mut client, || World::open(folder.path(), plan("new")).ok());
+}
+
+/// The client connects anew by itself, as soon as the port is free for the next one.
+fn goes_on_at_the_next(client: &mut Client, mut open: impl FnMut() -> Option<World>) {
     let mut world = None;
     eventually("the port is free", || {
-        world = World::open(folder.path(), plan("new")).ok();
+        world = open();
         world.is_some()
     });
-    assert_eq!(client.data("version", json!({}))["version"], "new", "it connected anew");
+    assert_eq!(client.data("version", json!({}))["version"], "new");
 }
 
 #[test]

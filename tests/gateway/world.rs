@@ -143,7 +143,14 @@ impl World {
 
     /// Hands the sockets over and ends everything but the relay.
     pub fn hand_over(self) -> Relay {
-        let handle = wait(self.gateway.send(HandOver)).expect("answer");
+        self.hand_over_with(&[])
+    }
+
+    /// The same where somebody keeps the listeners of these endpoints.
+    pub fn hand_over_with(self, kept_endpoints: &[&str]) -> Relay {
+        let kept_endpoints = kept_endpoints.iter().map(|&endpoint| endpoint.into()).collect();
+        let order = HandOver { kept_endpoints };
+        let handle = wait(self.gateway.send(order)).expect("answer");
         self.behaviour.hands_over.store(true, SeqCst);
         drop(self);
         Relay { handle }

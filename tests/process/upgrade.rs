@@ -52,6 +52,28 @@ fn same(row: &Row) -> (u32, u64, String, u64) {
     (row.pid(), row.generation(), row.endpoint().to_owned(), row.restarts())
 }
 
+/// A client of the client socket.
+struct Greeter(zmq::Socket);
+
+impl Greeter {
+    fn connect(kind: zmq::SocketType, endpoint: &str) -> Self {
+        let socket = zmq::Context::new().socket(kind).expect("socket");
+        socket.set_linger(0).expect("linger");
+        socket.set_rcvtimeo(i32::try_from(LIMIT.as_millis()).expect("fits")).expect("limit");
+        socket.connect(endpoint).expect("connected");
+        Self(socket)
+    }
+
+    /// Asks to be led to a model.
+    fn greet(&self, model: &str) -> Response {
+        self.0.send(Request { model: model.into() }.encode_to_vec(), 0).expect("sent");
+        let answer = self.0.recv_bytes(0).expect("a reply in time");
+        let answer = Response::decode(&*answer).expect("protobuf");
+        assert_eq!(answer.error, "", "{answer:?}");
+        answer
+    }
+}
+
 /// Clients that ask without a pause; one that is not answered, or by a failure, or twice, fails.
 struct Load {
     is_over: Arc<AtomicBool>,
@@ -73,16 +95,8 @@ impl Load {
             });
         }
         for kind in [zmq::DEALER, zmq::REQ] {
-            let socket = zmq::Context::new().socket(kind).expect("socket");
-            socket.set_linger(0).expect("linger");
-            socket.set_rcvtimeo(i32::try_from(LIMIT.as_millis()).expect("fits")).expect("limit");
-            socket.connect(&client).expect("connected");
-            load.client(move || {
-                socket.send(Request { model: "b".into() }.encode_to_vec(), 0).expect("sent");
-                let answer = socket.recv_bytes(0).expect("a reply in time");
-                let answer = Response::decode(&*answer).expect("protobuf");
-                assert_eq!((&*answer.error, &*answer.state), ("", "ready"), "{answer:?}");
-            });
+            let greeter = Greeter::connect(kind, &client);
+            load.client(move || assert_eq!(greeter.greet("b").state, "ready"));
         }
         load
     }
@@ -167,6 +181,27 @@ fn a_load_that_is_waited_for_is_answered_by_the_next_service() {
     assert_eq!((&loaded["state"], &loaded["pid"]), (&json!("ready"), &json!(starting.pid())));
     assert!(!waits.has_more());
     assert_eq!(same(&service.row("slow")), same(&starting));
+    service.stop();
+}
+
+#[test]
+fn a_service_on_tcp_is_upgraded_too() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let tcp = format!("tcp://{}", free.local_addr().expect("an address"));
+    drop(free);
+    let service = Service::through_heart_with(&[fake("a", &[])], |file| {
+        file["endpoints"]["client_handshake"] = json!(tcp);
+    });
+    let row = service.load("a");
+    let client = Greeter::connect(zmq::DEALER, &tcp);
+    assert_eq!(client.greet("a").model_endpoint, row.endpoint());
+    for name in ["one", "other"] {
+        let upgraded = upgrade(&service, &build(&service, name));
+        assert_eq!(upgraded["models_kept"], 1, "{upgraded}");
+        assert_eq!(client.greet("a").model_endpoint, row.endpoint());
+        let newcomer = Greeter::connect(zmq::DEALER, &tcp);
+        assert_eq!(newcomer.greet("a").model_endpoint, row.endpoint());
+    }
     service.stop();
 }
 

@@ -198,7 +198,7 @@ impl Handler<CloseSockets> for ZmqGateway {
 impl Handler<HandOver> for ZmqGateway {
     type Result = ResponseActFuture<Self, RelayHandle>;
 
-    fn handle(&mut self, _: HandOver, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, order: HandOver, _: &mut Self::Context) -> Self::Result {
         let mut unloads = std::mem::take(&mut self.unloads);
         let finished = async move {
             let all = async { while unloads.join_next().await.is_some() {} };
@@ -207,7 +207,7 @@ impl Handler<HandOver> for ZmqGateway {
         };
         Box::pin(finished.into_actor(self).then(|mut unfinished, gateway, _| {
             // first the flag: the slots that are dropped now are for the successor
-            let relay = gateway.thread.hand_over();
+            let relay = gateway.thread.hand_over(order.kept_endpoints);
             for requests in [&mut unfinished, &mut gateway.unloads, &mut gateway.requests] {
                 requests.abort_all();
             }

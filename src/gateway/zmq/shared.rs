@@ -4,7 +4,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering, fence};
-use std::sync::mpsc;
+use std::sync::{OnceLock, mpsc};
 
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::watch;
@@ -65,7 +65,8 @@ pub(super) struct Shared {
     bell: Bell,
     closing: AtomicBool,
     stopping: AtomicBool,
-    handing_over: AtomicBool,
+    /// Set when the sockets are handed over: the TCP endpoints that the successor can share.
+    handing_over: OnceLock<Vec<String>>,
     /// Whether no request is inside the tree any more, told by a thread that hands over.
     settled: watch::Sender<bool>,
     pub(super) counters: Counters,
@@ -83,7 +84,7 @@ impl Shared {
             bell: Bell::new()?,
             closing: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
-            handing_over: AtomicBool::new(false),
+            handing_over: OnceLock::new(),
             settled: watch::Sender::new(false),
             counters: Counters::default(),
         };
@@ -119,13 +120,19 @@ impl Shared {
     }
 
     /// From now on requests are for a successor: new ones, and those that are dropped unanswered.
-    pub(super) fn hand_over(&self) {
-        self.handing_over.store(true, Ordering::SeqCst);
+    pub(super) fn hand_over(&self, kept_endpoints: Vec<String>) {
+        // a second time changes nothing
+        let _ = self.handing_over.set(kept_endpoints);
         self.bell.ring();
     }
 
     pub(super) fn is_handing_over(&self) -> bool {
-        self.handing_over.load(Ordering::SeqCst)
+        self.handing_over.get().is_some()
+    }
+
+    /// TCP endpoints that the successor can share.
+    pub(super) fn kept_endpoints(&self) -> &[String] {
+        self.handing_over.get().map_or(&[], Vec::as_slice)
     }
 
     /// No request is inside the tree any more.

@@ -204,7 +204,7 @@ mod tests {
         let (before, after) = (slot(), slot());
         drop(before);
         assert!(!inbox.try_recv().expect("a reply").is_request, "nobody comes after us yet");
-        shared.hand_over();
+        shared.hand_over(Vec::new());
         drop(after);
         let asked = inbox.try_recv().expect("a request");
         assert!(asked.is_request && asked.route.lane == Lane::Desk, "{asked:?}");

@@ -19,6 +19,8 @@ pub(super) struct Sockets {
     handshake: zmq::Socket,
     context: zmq::Context,
     files: Vec<(Door, SocketFile)>,
+    /// Endpoints without a file of their own.
+    on_tcp: Vec<(Door, String)>,
 }
 
 impl Sockets {
@@ -34,9 +36,11 @@ impl Sockets {
         spare_descriptors(clock, deadline)?;
         let context = zmq::Context::new();
         let mut files = Vec::new();
+        let mut on_tcp = Vec::new();
         let mut open = |door, endpoint: &str| {
             let (socket, file) = open_one(&context, endpoint, clock, deadline)?;
             let file = file.or_else(|| {
+                on_tcp.push((door, endpoint.to_owned()));
                 let way = facts.runtime_dir.join(way_of(door));
                 open_way(&socket, &way, clock, deadline)
             });
@@ -45,20 +49,27 @@ impl Sockets {
         };
         let cli = open(Door::Cli, &facts.cli_endpoint)?;
         let handshake = open(Door::Handshake, &facts.client_endpoint)?;
-        Ok(Self { cli, handshake, context, files })
+        Ok(Self { cli, handshake, context, files, on_tcp })
     }
 
     /// Leaves the paths to a successor. Clients that are connected stay, and others reach these sockets until those of the
-    /// successor stand there. A socket without a way to the successor is closed: its clients connect anew.
+    /// successor stand there. A socket without a way to the successor, or on an endpoint that is not `kept` for both, is closed:
+    /// its clients connect anew.
     ///
     /// # Errors
     /// What libzmq says.
-    pub(super) fn leave(&mut self) -> zmq::Result<Vec<(Door, LeftSocket)>> {
+    pub(super) fn leave(&mut self, kept: &[String]) -> zmq::Result<Vec<(Door, LeftSocket)>> {
+        let in_the_way = self.on_tcp.iter().filter(|(_, endpoint)| !kept.contains(endpoint));
+        let in_the_way: Vec<_> = in_the_way.map(|(door, _)| *door).collect();
+        self.files.retain(|(door, _)| !in_the_way.contains(door));
         let left = self.files.drain(..).filter_map(|(door, mut file)| Some((door, file.leave()?)));
         let left: Vec<_> = left.collect();
         for (door, socket) in [(Door::Cli, &mut self.cli), (Door::Handshake, &mut self.handshake)] {
             if !left.iter().any(|(with_way, _)| *with_way == door) {
-                tracing::warn!(?door, "there is no way to the successor: clients connect anew");
+                tracing::warn!(
+                    ?door,
+                    "clients of this socket cannot be handed over: they connect anew"
+                );
                 *socket = self.context.socket(zmq::ROUTER)?;
             }
         }

@@ -136,9 +136,9 @@ impl Thread {
     }
 
     /// Lets the thread be a relay from now on, whatever becomes of the actor.
-    pub(super) fn hand_over(&mut self) -> RelayHandle {
+    pub(super) fn hand_over(&mut self, kept_endpoints: Vec<String>) -> RelayHandle {
         self.is_free = true;
-        self.shared.hand_over();
+        self.shared.hand_over(kept_endpoints);
         RelayHandle { shared: self.shared.clone(), closed: self.closed() }
     }
 

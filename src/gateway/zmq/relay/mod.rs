@@ -72,7 +72,7 @@ impl Relay {
         clock: Clock,
         Pending { in_tree, unanswered }: Pending,
     ) -> zmq::Result<Self> {
-        let left = delivery.sockets.leave()?;
+        let left = delivery.sockets.leave(shared.kept_endpoints())?;
         let doors = left.into_iter().map(|(door, left)| Way { door, left, is_open: false });
         Ok(Self {
             links: Links::default(),
