@@ -1,5 +1,6 @@
-//! Compiles `proto/*.proto` with protox (a protobuf compiler in Rust), so that no `protoc` is needed; and two functions of C:
-//! one keeps libzmq from ending the process (`native/accept.c`), one keeps memory where it is (`native/heap.c`).
+//! Compiles `proto/*.proto` with protox (a protobuf compiler in Rust), so that no `protoc` is needed; and three functions of C:
+//! one keeps libzmq from ending the process (`native/accept.c`), one gives it listeners that are there already
+//! (`native/listen.c`), one keeps memory where it is (`native/heap.c`).
 
 const PROTOS: [&str; 4] =
     ["proto/handshake.proto", "proto/ping.proto", "proto/l4m.proto", "proto/l4m_vision.proto"];
@@ -10,21 +11,23 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let descriptors = protox::compile(PROTOS, ["proto"])?;
     prost_build::Config::new().include_file("protocols.rs").compile_fds(descriptors)?;
-    forgive_full_descriptor_tables();
+    stand_between_zeromq_and_the_kernel();
     keep_one_heap();
     Ok(())
 }
 
 /// For the binaries of this package; a program that embeds the library passes the two link arguments itself if it wants
 /// the same. (What is linked without the library, as some benchmarks are, would miss the function.)
-fn forgive_full_descriptor_tables() {
-    println!("cargo::rerun-if-changed=native/accept.c");
+fn stand_between_zeromq_and_the_kernel() {
+    for file in ["native/accept.c", "native/listen.c"] {
+        println!("cargo::rerun-if-changed={file}");
+    }
     // whole: the calls to it stand in a library that the linker reads later
     cc::Build::new()
-        .file("native/accept.c")
+        .files(["native/accept.c", "native/listen.c"])
         .link_lib_modifier("+whole-archive")
-        .compile("symphony_accept");
-    for function in ["accept", "accept4"] {
+        .compile("symphony_sockets");
+    for function in ["accept", "accept4", "bind"] {
         println!("cargo::rustc-link-arg-bins=-Wl,--wrap={function}");
     }
 }

@@ -4,13 +4,16 @@
 
 mod ground;
 mod heart;
+mod herald;
 mod letting_go;
+mod listening;
 mod outside;
 mod reloads;
 mod remnant;
 mod upgrading;
 mod wishes;
 
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -20,7 +23,8 @@ use tokio::sync::{mpsc, watch};
 
 use self::ground::Ground;
 use self::heart::HeartSide;
-use self::reloads::Reloads;
+use self::herald::{Herald, Voice, Word};
+use self::reloads::{Asker, Reloads};
 pub use self::remnant::{End, Remnant, Served};
 use self::upgrading::Upgrades;
 use self::wishes::StopOnce;
@@ -30,7 +34,9 @@ use crate::events::EventLog;
 use crate::events::messages::Record;
 use crate::gateway::doors::{Control, ControlHandle};
 use crate::gateway::heart_view::HeartFacts;
+use crate::gateway::zmq::listeners::Listeners;
 use crate::heart::link::Connection;
+use crate::heart::notify::Notifier;
 use crate::heart::protocol::FromCore;
 use crate::instance::desk::{Autostart, ModelDesk, UseModels};
 use crate::instance::preflight;
@@ -70,6 +76,11 @@ pub struct ServeOptions {
     pub heart: Option<Connection>,
     /// What another binary must cope with that is to take over. Without it, or without a heart, an upgrade is refused.
     pub inheritance: Option<Inheritance>,
+    /// Told how the service stands; `None`: nobody waits for it.
+    pub notifier: Option<Notifier>,
+    /// Sockets that were opened for the service before its start. Those that listen on one of its TCP endpoints are used,
+    /// where the running program is `symphony`.
+    pub passed: Vec<TcpListener>,
 }
 
 /// Why the service ended with an error.
@@ -81,6 +92,9 @@ pub enum ServeError {
     /// The root supervisor used up its restarts. Exit code 3.
     #[error("gave up: {0}")]
     GaveUp(String),
+    /// Its heart is gone, and a manager of services will start it anew: its models run on until then. Exit code 1.
+    #[error("the heart of this service is gone")]
+    Orphaned,
 }
 
 /// Runs the service until it is asked to stop (`stop-service`, SIGINT, SIGTERM); blocks.
@@ -126,6 +140,8 @@ pub struct Service {
     reloads: Reloads,
     upgrades: Upgrades,
     heart: Option<HeartSide>,
+    herald: Herald,
+    listeners: Listeners,
     /// Looks at the thread until the service is dropped.
     _watchdog: Option<Watchdog>,
 }
@@ -157,6 +173,7 @@ impl Service {
             last_event: Arc::default(),
             autostart: Autostart { only: None },
             watched: false,
+            listeners: Listeners::default(),
             heart: None,
             heart_facts: HeartFacts::default(),
         };
@@ -170,6 +187,7 @@ impl Service {
     ) -> Result<Self, ServeError> {
         let Ground { launcher, prober, clock, last_event, autostart, watched, .. } = ground;
         let (mut heart, heart_facts) = (ground.heart, ground.heart_facts);
+        let listeners = ground.listeners;
         let (control, wishes) = ControlHandle::channel();
         let settings = Arc::new(settings);
         let wiring = Arc::new(Wiring {
@@ -209,7 +227,9 @@ impl Service {
                 upgrades.settle(underway, reason, wiring.clone());
             }
         }
+        let voice = Voice::of(options.notifier, heart.as_ref().map(|heart| &heart.link));
         let service = Self {
+            herald: Herald::start(voice, wiring.clone()),
             wiring,
             root,
             exit: Some(exit),
@@ -217,6 +237,7 @@ impl Service {
             reloads,
             upgrades,
             heart,
+            listeners,
             _watchdog: watchdog,
         };
         let goes_on = autostart.only.is_some();
@@ -228,6 +249,7 @@ impl Service {
         if let Ok(desk) = service.wiring.desk.get() {
             desk.do_send(autostart);
         }
+        service.herald.tell(Word::Ready);
         if let Some(on_ready) = options.on_ready {
             on_ready();
         }
@@ -295,9 +317,12 @@ impl Service {
                 reason = &mut exit => return Err(self.gave_up(reason).await),
                 wish = signals.next() => match wish {
                     Wish::Stop => break,
-                    Wish::Reload => self.reloads.ask(None),
+                    Wish::Reload => self.reload(None),
                 },
                 () = heart::lost(&mut self.heart) => {
+                    if self.herald.is_heard() {
+                        return Err(self.orphaned(exit).await);
+                    }
                     self.record("heart_lost", Some("nothing will replace this service when it fails".into()));
                 }
                 (tried, asker) = self.upgrades.tried() => match self.hand_over(tried).await {
@@ -310,6 +335,9 @@ impl Service {
                 (read, askers) = self.reloads.read() => {
                     let outcome = read.and_then(|fresh| self.apply(fresh));
                     tell_reload(&outcome);
+                    if !self.reloads.is_reading() {
+                        self.herald.tell(Word::Reloaded);
+                    }
                     for asker in askers {
                         // whoever asked may have left
                         let _ = asker.send(outcome.clone());
@@ -317,7 +345,7 @@ impl Service {
                 }
                 Some(wish) = self.wishes.recv() => match wish {
                     Control::Stop => break,
-                    Control::Reload(answer) => self.reloads.ask(Some(answer)),
+                    Control::Reload(answer) => self.reload(Some(answer)),
                     Control::Tree(answer) => {
                         let (root, wiring) = (self.root.clone(), self.wiring.clone());
                         actix_rt::spawn(async move {
@@ -339,6 +367,7 @@ impl Service {
         self.tell_heart(FromCore::Stopping);
         // a reload that is being read is given up, and who asked for one is told
         drop(self.reloads);
+        self.herald.tell(Word::Stopping(longest_stop(&self.wiring)));
         let wishes = &mut self.wishes;
         let hurry = async {
             loop {
@@ -352,8 +381,25 @@ impl Service {
         shutdown::stop_instances(&self.wiring, hurry).await;
         shutdown::stop_tree(&self.root);
         let _ = tokio::time::timeout(limits::TREE_STOP, exit).await;
+        // the gateway has closed its own: from now on clients are refused
+        listening::close(self.listeners, self.heart.as_ref().map(|heart| &heart.link));
         outside::end(&self.wiring).await;
         Ok(End::Stopped)
+    }
+
+    fn reload(&mut self, asker: Option<Asker>) {
+        self.herald.tell(Word::Reloading);
+        self.reloads.ask(asker);
+    }
+
+    /// Lets go of everything: whoever manages services starts this one anew, and finds a heart's place free.
+    async fn orphaned(&self, exit: impl Future<Output = ExitReason>) -> ServeError {
+        tracing::error!("letting go of the models for the next start of this service");
+        self.wiring.launcher.let_go(limits::LAUNCHER_END);
+        shutdown::stop_tree(&self.root);
+        let _ = tokio::time::timeout(limits::TREE_STOP, exit).await;
+        outside::close(&self.wiring).await;
+        ServeError::Orphaned
     }
 
     async fn gave_up(&self, reason: ExitReason) -> ServeError {
@@ -432,4 +478,12 @@ fn tell_reload(outcome: &Result<ReloadOutcome, String>) {
         Ok(outcome) => tracing::info!("configuration reloaded: {outcome}"),
         Err(faults) => tracing::error!(%faults, "configuration not reloaded, nothing was changed"),
     }
+}
+
+/// How long a stop may take, all in all.
+fn longest_stop(wiring: &Wiring) -> Duration {
+    let models = Duration::from_millis(wiring.longest_stop_ms.load(Ordering::Relaxed));
+    let drain = wiring.settings.borrow().service.drain_timeout;
+    let own = limits::STOP_SLACK + limits::TREE_STOP + limits::SOCKETS_CLOSE + limits::LAUNCHER_END;
+    models + drain + own
 }

@@ -457,3 +457,18 @@ pub const STATE_TAKEOVER_EVERY: Duration = Duration::from_millis(5);
 pub const NOTICES_KEPT: usize = MODELS;
 /// How long the heart may take to tell how a process ended: it does nothing that lasts, and no start of that model waits longer.
 pub const COLLECT: Duration = Duration::from_secs(2);
+/// News that a manager of services could not be told yet: a start, a reload and a stop have fewer together.
+pub const MANAGER_NEWS: usize = 8;
+/// Characters of the line that a manager of services shows; `systemctl status` cuts it at the width of the terminal.
+pub const MANAGER_STATUS_CHARS: usize = 512;
+/// A manager of services is told no more often than this that the service lives; a shorter `WATCHDOG_USEC` is a slip of the unit.
+pub const MANAGER_WATCHDOG_MIN: Duration = Duration::from_millis(50);
+/// Sockets that a manager of services may have opened for the service: it has two endpoints, and a slip in a unit adds some.
+pub const LISTEN_FDS: usize = 64;
+/// How often the line that a manager of services shows is looked at: people read it, and it is sent only when it changed.
+pub const MANAGER_STATUS_EVERY: Duration = Duration::from_secs(1);
+/// Words for a manager of services on their way to the task that sends it: a start, reloads, a stop.
+pub const MANAGER_WORDS: usize = 16;
+/// How often the service looks for those of its processes that have to leave the cgroup which was given to it: one may be
+/// started between two looks.
+pub const CGROUP_MOVES: usize = 8;

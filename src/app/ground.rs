@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use super::heart::HeartSide;
+use super::listening;
 use super::{ServeError, ServeOptions};
 use crate::clock::Clock;
 use crate::gateway::heart_view::HeartFacts;
+use crate::gateway::zmq::listeners::Listeners;
 use crate::instance::desk::Autostart;
 use crate::instance::known::{autostarted, known_instances};
 use crate::launcher::Launcher;
@@ -29,6 +31,8 @@ pub(super) struct Ground {
     pub autostart: Autostart,
     /// Whether a watchdog looks at the thread, which makes sense in real time alone.
     pub watched: bool,
+    /// Held as long as the gateway's sockets.
+    pub listeners: Listeners,
     pub heart: Option<HeartSide>,
     pub heart_facts: HeartFacts,
 }
@@ -42,11 +46,12 @@ impl Ground {
         let startup = |error: std::io::Error| ServeError::Startup(error.to_string());
         let heart = options.heart.take().map(HeartSide::begin).transpose();
         let heart = heart.map_err(|error| ServeError::Startup(error.to_string()))?;
-        let (heart, access, heart_facts) = match heart {
+        let (heart, mut access, heart_facts) = match heart {
             Some((heart, access, facts)) => (Some(heart), Some(access), facts),
             None => (None, None, HeartFacts::default()),
         };
         prepare_folders(settings).map_err(ServeError::Startup)?;
+        let listeners = listening::open(settings, options, access.as_mut())?;
         let last_event = Arc::<AtomicU64>::default();
         let state = StateOptions {
             runtime_dir: settings.service.runtime_dir.clone(),
@@ -72,6 +77,7 @@ impl Ground {
             last_event,
             autostart: Autostart { only: continuation.map(|before| before.awaited) },
             watched: true,
+            listeners,
             heart,
             heart_facts,
         })

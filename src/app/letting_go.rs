@@ -68,7 +68,10 @@ impl Service {
         let note = note(&candidate, &self.wiring).await;
         let note = note.map_err(|error| format!("cannot prepare the upgrade: {error}"))?;
         heart.link.hold(HELD, note.as_fd()).map_err(|error| error.to_string())?;
-        let order = HandOver { kept_endpoints: Vec::new() };
+        let endpoints = self.wiring.settings.borrow().endpoints.clone();
+        let kept = [endpoints.cli_management, endpoints.client_handshake].into_iter();
+        let kept = kept.filter(|endpoint| self.listeners.keep(endpoint));
+        let order = HandOver { kept_endpoints: kept.collect() };
         let relay = self.wiring.zmq.get()?.send(order).await;
         match relay {
             Ok(relay) => Ok((candidate, relay)),
@@ -100,6 +103,7 @@ impl Service {
             timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
         });
         // with it goes the last word: the heart starts the next core now
+        self.herald.fall_silent();
         drop(self.heart.take());
         shutdown::stop_tree(&self.root);
         let _ = tokio::time::timeout(limits::TREE_STOP, exit).await;

@@ -31,7 +31,8 @@ pub(super) async fn give_back(wiring: &Wiring) {
     wiring.launcher.let_go(limits::LAUNCHER_END);
 }
 
-async fn close(wiring: &Wiring) {
+/// Ends what no process hangs on.
+pub(super) async fn close(wiring: &Wiring) {
     if tokio::time::timeout(limits::SOCKETS_CLOSE, wiring.open_sockets.closed()).await.is_err() {
         tracing::error!("the sockets were not closed in time");
     }

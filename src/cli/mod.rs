@@ -13,6 +13,7 @@ pub mod error;
 pub mod exec_shim;
 pub mod follow;
 pub mod gap;
+pub mod given;
 pub mod heart;
 pub mod helper;
 pub mod interruption;
@@ -37,6 +38,8 @@ use session::Session;
 /// Parses the arguments of this process, carries out the command, answers the exit code. Heart and guard come before: the
 /// parser alone takes more memory than either of them.
 pub fn main() -> ExitCode {
+    // started by way of /proc/self/exe it would be shown as "exe"; without a name it runs as well
+    let _ = rustix::thread::set_name(c"symphony");
     crate::heart::main().unwrap_or_else(|| run(std::env::args_os()))
 }
 

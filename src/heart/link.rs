@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
@@ -174,8 +174,8 @@ impl HeartLink {
     ///
     /// # Errors
     /// When no descriptor is left.
-    pub fn hold(&self, name: &str, descriptor: BorrowedFd<'_>) -> io::Result<()> {
-        let copy = descriptor.try_clone_to_owned()?;
+    pub fn hold(&self, name: &str, descriptor: impl AsFd) -> io::Result<()> {
+        let copy = descriptor.as_fd().try_clone_to_owned()?;
         self.order(Order::Tell(FromCore::Hold { name: name.to_owned() }, Some(copy)));
         Ok(())
     }

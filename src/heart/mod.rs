@@ -13,11 +13,14 @@
 //! - [`process`]: the running core; [`binaries`]: what it is made of; [`children`], [`ending`]: the other children, and their end; [`store`]: held descriptors
 //! - [`guard`]: what ends the backends when heart and core are both killed, by a [`hunt`] and its [`leavings`]; [`guarding`]: the heart's side of it
 //! - [`pid_file`], [`options`], [`log`], [`signals`], [`procfs`]: what they stand on
+//! - [`notify`]: word to whoever manages services on this machine; [`activation`]: the sockets that it opened; [`manager`]: the
+//!   heart's side of both
 
 use std::process::ExitCode;
 
 use self::options::{GuardOptions, HeartOptions};
 
+pub mod activation;
 pub mod binaries;
 pub mod channel;
 pub mod children;
@@ -29,6 +32,8 @@ pub mod hunt;
 pub mod leavings;
 pub mod link;
 pub mod log;
+pub mod manager;
+pub mod notify;
 pub mod options;
 pub mod pid_file;
 pub mod process;

@@ -17,6 +17,8 @@ use super::ending::{Ending, Round};
 use super::guarding::Guard;
 use super::leavings::Leavings;
 use super::log::{Level, Log};
+use super::manager::{Manager, Passed, take_sockets};
+use super::notify::News;
 use super::options::HeartOptions;
 use super::pid_file::{PidFile, PidFileError, Role};
 use super::process::{CoreProcess, ServiceFile};
@@ -44,6 +46,7 @@ pub fn run(mut options: HeartOptions) -> ExitCode {
         log.write(Level::Error, &format!("cannot start: {error}"));
         return ExitCode::FAILURE;
     }
+    let passed = take_sockets();
     if options.detach
         && let Err(errno) = setsid()
     {
@@ -67,7 +70,7 @@ pub fn run(mut options: HeartOptions) -> ExitCode {
             return ExitCode::from(if in_use { IN_USE } else { 1 });
         }
     };
-    match Heart::new(options, lock, signals) {
+    match Heart::new(options, lock, signals, passed) {
         Ok(heart) => ExitCode::from(heart.live()),
         Err(error) => {
             log.write(Level::Error, &format!("cannot start: {error}"));
@@ -90,6 +93,7 @@ struct Heart {
     children: Children,
     store: Store,
     guard: Guard,
+    manager: Manager,
     ending: Option<Ending>,
     /// Processes that the kernel holds are left.
     leaves_some: bool,
@@ -98,7 +102,13 @@ struct Heart {
 }
 
 impl Heart {
-    fn new(options: HeartOptions, lock: PidFile, signals: Signals) -> io::Result<Self> {
+    fn new(
+        options: HeartOptions,
+        lock: PidFile,
+        signals: Signals,
+        passed: Passed,
+    ) -> io::Result<Self> {
+        let log = Log::new(NAME, options.log.clone());
         let clock = Clock::start();
         let service = options.service.as_ref().map(|service| service.path.as_path());
         let binaries = Binaries::new(ServiceFile::find(service)?);
@@ -108,9 +118,13 @@ impl Heart {
         let mut store = Store::default();
         store.keep_own(store::LOCK, lock.as_fd().try_clone_to_owned()?);
         store.keep_own(store::GUARD, guard.pipe()?);
+        passed.store(&mut store, &log);
+        let rules = options.rules;
+        let patience = rules.start_timeout.max(rules.wedge_timeout) + limits::HEART_KILL_WAIT;
+        let manager = Manager::of_environment(patience, clock.now(), &log);
         let (core, orders) = Core::new(options.rules, options.stop_grace, clock.now());
         Ok(Self {
-            log: Log::new(NAME, options.log.clone()),
+            log,
             options,
             lock,
             clock,
@@ -122,6 +136,7 @@ impl Heart {
             children: Children::default(),
             store,
             guard,
+            manager,
             ending: None,
             leaves_some: false,
             orders: orders.into(),
@@ -149,6 +164,9 @@ impl Heart {
             }
             self.wait();
             let seen = self.signals.take();
+            if seen.stops > 0 {
+                self.tell_end();
+            }
             for _ in 0..seen.stops {
                 self.on(Event::StopAsked);
             }
@@ -162,6 +180,10 @@ impl Heart {
             self.look_at_children();
             // last, when all is heard that was said before
             self.on(Event::Tick);
+            if self.ending.is_some() {
+                self.manager.is_well(self.clock.now());
+            }
+            self.manager.look(self.clock.now(), &self.log);
         }
     }
 
@@ -179,7 +201,7 @@ impl Heart {
         if self.ending.is_some() {
             limit = limits::HEART_END_EVERY;
         }
-        if let Some(deadline) = self.core.deadline() {
+        for deadline in self.core.deadline().into_iter().chain(self.manager.deadline()) {
             limit = limit.min(deadline.since(now));
         }
         let mut watched = Vec::with_capacity(6);
@@ -230,9 +252,19 @@ impl Heart {
     fn heard(&mut self, message: FromCore, along: Option<OwnedFd>) {
         match message {
             FromCore::Hello { .. } => self.welcome(),
-            FromCore::Beat => self.on(Event::Beat),
-            FromCore::Ready => self.on(Event::Ready),
-            FromCore::Stopping => self.on(Event::Stopping),
+            FromCore::Beat => {
+                self.manager.is_well(self.clock.now());
+                self.on(Event::Beat);
+            }
+            FromCore::Ready => {
+                self.on(Event::Ready);
+                let news = [News::MainPid(std::process::id()), News::Ready];
+                self.manager.tell(&news, &self.log);
+            }
+            FromCore::Stopping => {
+                self.on(Event::Stopping);
+                self.tell_end();
+            }
             FromCore::StopGrace { ms } => self.on(Event::StopGrace(Duration::from_millis(ms))),
             FromCore::Upgrade { binary, timeout_ms } => {
                 let timeout = Duration::from_millis(timeout_ms);
@@ -250,10 +282,10 @@ impl Heart {
                     self.answer(collected);
                 }
             }
-            FromCore::Reloading
-            | FromCore::Reloaded
-            | FromCore::Status { .. }
-            | FromCore::Unknown => {}
+            FromCore::Reloading => self.manager.tell(&[News::Reloading], &self.log),
+            FromCore::Reloaded => self.manager.tell(&[News::Ready], &self.log),
+            FromCore::Status { text } => self.manager.tell(&[News::Status(&text)], &self.log),
+            FromCore::Unknown => {}
         }
     }
 
@@ -281,6 +313,12 @@ impl Heart {
         if let Some(process) = &mut self.process {
             process.tell(FromHeart::Collected { pid, start_ticks, ended }, None, &self.store);
         }
+    }
+
+    /// The service is going down, as somebody wanted or because it cannot go on.
+    fn tell_end(&mut self) {
+        let limit = self.options.rules.end_timeout + self.core.stop_grace();
+        self.manager.tell_end(limit, &self.log);
     }
 
     fn look_at_core(&mut self) {
@@ -362,6 +400,7 @@ impl Heart {
                 }
                 Effect::EndAll { grace } => {
                     let now = self.now();
+                    self.tell_end();
                     match &mut self.ending {
                         Some(ending) => ending.hurry(grace, now),
                         None => self.ending = Some(Ending::begin(grace, now)),
@@ -374,6 +413,11 @@ impl Heart {
     }
 
     fn start(&mut self, program: &Program) {
+        self.manager.is_well(self.clock.now());
+        if let Some(cause) = self.core.last_cause().filter(|_| self.core.incarnation() > 1) {
+            let status = format!("the core is being replaced: {cause}");
+            self.manager.tell(&[News::Status(&status)], &self.log);
+        }
         let found = self.binaries.find(program);
         match found.and_then(|path| CoreProcess::start(&path, &self.options.core)) {
             Ok(process) => {

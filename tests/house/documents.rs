@@ -45,6 +45,7 @@ fn is_path(word: &str) -> bool {
         "benches/",
         "config/",
         "docs/",
+        "packaging/",
         "proto/",
         ".ci/",
         ".cargo/",

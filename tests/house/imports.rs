@@ -95,6 +95,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "gateway::zmq::RelayHandle",
             "gateway::zmq::messages",
             "gateway::heart_view",
+            "gateway::zmq::listeners",
             "heart",
             "instance",
             "launcher",
@@ -174,9 +175,15 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("indicatif", &["src/cli/progress.rs"]),
     ("jiff", &["src/cli/times.rs", "src/telemetry/"]),
     ("jsonschema", &["src/settings/"]),
+    // what makes an owner of a socket that came as a bare number
+    ("listenfd", &["src/heart/activation.rs"]),
     ("mio", &["src/launcher/local/"]),
-    // the signal mask, for which rustix has no safe call, and names of users, which it does not know
-    ("nix", &["src/launcher/account.rs", "src/launcher/local/machine.rs"]),
+    // the signal mask, for which rustix has no safe call, names of users, which it does not know, and the end of a
+    // descriptor that nobody owns
+    (
+        "nix",
+        &["src/heart/activation.rs", "src/launcher/account.rs", "src/launcher/local/machine.rs"],
+    ),
     // the wire: gateways, the prober's link, the embedded backend, and the command line as a client
     (
         "prost",

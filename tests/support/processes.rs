@@ -71,6 +71,12 @@ pub fn state_of(pid: u32) -> Option<char> {
     stat.rsplit_once(')')?.1.trim_start().chars().next()
 }
 
+/// Its parent; `None` when it is gone and reaped.
+pub fn parent_of(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
 /// Whether it runs: is there and is no zombie.
 pub fn runs(pid: u32) -> bool {
     state_of(pid).is_some_and(|state| !"ZX".contains(state))

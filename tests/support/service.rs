@@ -128,6 +128,24 @@ impl Service {
         .answers()
     }
 
+    /// The same with both changed.
+    pub fn start_all(
+        models: &[Model],
+        change: impl FnOnce(&mut Value),
+        command: impl FnOnce(&mut Command),
+    ) -> Self {
+        Self::launch_with(models, change, command).answers()
+    }
+
+    /// The same, and waits for nothing.
+    pub fn launch_all(
+        models: &[Model],
+        change: impl FnOnce(&mut Value),
+        command: impl FnOnce(&mut Command),
+    ) -> Self {
+        Self::launch_with(models, change, command)
+    }
+
     fn answers(self) -> Self {
         let mut service = self;
         service.manager.send("version", &json!({}));

@@ -6,13 +6,14 @@ use std::sync::atomic::AtomicBool;
 
 use serde_json::json;
 
-use crate::app::{self, ServeOptions, Served, SettingsLoader};
+use crate::app::{self, ServeError, ServeOptions, Served, SettingsLoader};
 use crate::cli::args::ServeArgs;
 use crate::cli::client::ClientError;
 use crate::cli::configuration::{self, Request};
 use crate::cli::daemon;
 use crate::cli::early_stop;
 use crate::cli::error::CliError;
+use crate::cli::given::Given;
 use crate::cli::session::{Session, is_stopping, live_service};
 use crate::cli::surroundings::{Surroundings, meet_heart};
 use crate::heart::link::Connection;
@@ -24,6 +25,7 @@ use crate::upgrade::Inheritance;
 
 /// Runs the service until it is asked to stop.
 pub fn run(args: &ServeArgs, session: &Session) -> Result<ExitCode, CliError> {
+    let given = Given::take();
     if args.detached.is_some() && !args.under_heart {
         daemon::detach()?;
     }
@@ -33,7 +35,7 @@ pub fn run(args: &ServeArgs, session: &Session) -> Result<ExitCode, CliError> {
     let request = session.configuration(&args.service);
     let settings = configuration::load(&request)?;
     // whoever has a heart has the place, too; an end as wanted would be the end of the models of the core before
-    if heart.is_none() && is_running(&settings)? {
+    if heart.is_none() && !given.owns_endpoint(&settings) && is_running(&settings)? {
         tell_already_running(session)?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -41,7 +43,7 @@ pub fn run(args: &ServeArgs, session: &Session) -> Result<ExitCode, CliError> {
         Some(log) => Destination::ServiceLog(log.clone()),
         None => Destination::Stderr,
     };
-    serve(settings, request, destination, stop_asked, heart)
+    serve(settings, request, destination, stop_asked, heart, given)
 }
 
 /// Runs the service with settings that were found to be free of a running one. `stop_asked`: see [`early_stop`].
@@ -51,6 +53,7 @@ fn serve(
     destination: Destination,
     stop_asked: Arc<AtomicBool>,
     mut heart: Option<Connection>,
+    given: Given,
 ) -> Result<ExitCode, CliError> {
     let surroundings = match &mut heart {
         Some(heart) => Surroundings::of_heart(&settings, heart),
@@ -60,6 +63,10 @@ fn serve(
         .map_err(|error| CliError::Failed(error.to_string()))?;
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
+    }
+    // a heart has told its own
+    for fault in given.faults.iter().filter(|_| heart.is_none()) {
+        tracing::warn!("{fault}");
     }
     let allow_chaos = request.flags.allow_chaos;
     if allow_chaos {
@@ -77,6 +84,8 @@ fn serve(
         stop_asked: Some(stop_asked),
         is_symphony_program: true,
         heart,
+        notifier: Some(given.notifier),
+        passed: given.passed,
         inheritance: Some(inheritance),
         ..ServeOptions::default()
     };
@@ -87,7 +96,10 @@ fn serve(
         remnant.pass_clients_on();
         return Ok(ExitCode::from(LET_GO));
     }
-    surroundings.end();
+    // whose models run on leaves the guard on its post until somebody takes over
+    if !matches!(served, Err(ServeError::Orphaned)) {
+        surroundings.end();
+    }
     served?;
     Ok(ExitCode::SUCCESS)
 }

@@ -10,6 +10,7 @@ use crate::cli::configuration;
 use crate::cli::daemon::{self, Started};
 use crate::cli::early_stop;
 use crate::cli::error::CliError;
+use crate::cli::given::heart_will_own_endpoint;
 use crate::cli::heart;
 use crate::cli::session::Session;
 
@@ -20,7 +21,8 @@ pub fn run(args: &StartArgs, session: &Session) -> Result<(), CliError> {
     serve::refuse_endpoint(session)?;
     let request = session.configuration(&args.service);
     let settings = configuration::load(&request)?;
-    if serve::is_running(&settings)? {
+    let owns_endpoint = stop_asked.is_some() && heart_will_own_endpoint(&settings);
+    if !owns_endpoint && serve::is_running(&settings)? {
         return serve::tell_already_running(session);
     }
     if let Some(stop_asked) = stop_asked {

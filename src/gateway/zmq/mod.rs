@@ -30,6 +30,7 @@ mod frames;
 pub mod fuzzing;
 mod handshake;
 mod intake;
+pub mod listeners;
 mod lock_file;
 mod log_gate;
 pub mod messages;

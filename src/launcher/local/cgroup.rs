@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use self::cell::Cell;
 use self::mounts::Hierarchy;
-use self::tree::{Maker, Tree};
+use self::tree::{Family, Maker, Tree};
 use crate::clock::Moment;
 use crate::ids::{InstanceId, ProcessKey};
 use crate::limits;
@@ -44,18 +44,21 @@ impl Cgroups {
     ///
     /// # Errors
     /// When a configured place cannot be used. Without one there is none to be missed.
-    pub(super) fn prepare(choice: &CgroupChoice) -> Result<Self, String> {
+    pub(super) fn prepare(choice: &CgroupChoice, heart: Option<u32>) -> Result<Self, String> {
         if *choice == CgroupChoice::Off {
             return Ok(Self::default());
         }
+        let family = Family { heart };
         let own = Maker::own().map_err(|error| error.to_string())?;
         let number = LAUNCHERS.fetch_add(1, Ordering::Relaxed);
         let run_name = tree::run_name(own, number);
         let mut cgroups = Self::default();
         for hierarchy in hierarchies() {
             let tree = match choice {
-                CgroupChoice::At(path) => Tree::at(&hierarchy, path, &run_name),
-                CgroupChoice::Auto | CgroupChoice::Off => Tree::in_own(&hierarchy, &run_name),
+                CgroupChoice::At(path) => Tree::at(&hierarchy, path, &run_name, family),
+                CgroupChoice::Auto | CgroupChoice::Off => {
+                    Tree::in_own(&hierarchy, &run_name, family)
+                }
             };
             match tree {
                 Ok(tree) => cgroups.trees.push(tree),

@@ -140,6 +140,11 @@ pub struct Continuation {
     pub awaited: BTreeSet<InstanceId>,
 }
 
+/// The heart that started this process stands in the same cgroup.
+fn heart_pid(options: &LocalOptions) -> Option<u32> {
+    Some(options.state.as_ref()?.heart.as_ref()?.pid)
+}
+
 impl Default for LocalOptions {
     fn default() -> Self {
         Self { cgroup: CgroupChoice::Off, report_lines: true, state: None }
@@ -173,7 +178,8 @@ impl LocalLauncher {
     pub fn start(options: LocalOptions) -> io::Result<Self> {
         let mut options = options;
         let mut machine = Machine::prepare()?;
-        let cgroups = Cgroups::prepare(&options.cgroup).map_err(io::Error::other)?;
+        let cgroups =
+            Cgroups::prepare(&options.cgroup, heart_pid(&options)).map_err(io::Error::other)?;
         if cgroups.is_used() || options.cgroup == CgroupChoice::Auto {
             tracing::info!(target: "symphony-mgmt", "{}", cgroups.describe());
         }

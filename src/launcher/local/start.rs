@@ -20,6 +20,7 @@ use super::follower::Follow;
 use super::machine::{self, Machine};
 use super::{log_file, marks, procfs, program, shim, socket_file};
 use crate::clock::Started as StartMoment;
+use crate::heart::{activation, notify};
 use crate::launcher::{
     ProcessCommand, ProcessIdentity, ReadyChannel, ReadyEnd, SpawnError, SpawnOrder,
 };
@@ -203,7 +204,9 @@ fn prepare(order: &SpawnOrder, program: &Path, shim_arguments: Option<Vec<String
     match &order.command.env_allow {
         // ours, if we have one, is between us and whoever started us
         None => {
-            process.env_remove(NOTIFY_VARIABLE);
+            for variable in notify::VARIABLES.iter().chain(&activation::VARIABLES) {
+                process.env_remove(variable);
+            }
         }
         Some(allowed) => {
             process.env_clear();

@@ -1,23 +1,28 @@
 //! One hierarchy in which this launcher may make cgroups: a folder of its own, with one for each instance below.
 //!
 //! ```text
-//! symphony.service               what was given to us
-//! └─ symphony-run-NS-PID-START-N this launcher
-//!    ├─ service                  version 2: the service itself, since a cgroup with processes may have none below
-//!    └─ INSTANCE-GENERATION      a backend
+//! symphony.service                  what was given to us
+//! ├─ symphony-service               version 2: the service itself with its heart, since a cgroup with processes may have
+//! │                                 none below. It stays: later cores are started in it
+//! └─ symphony-run-NS-PID-START-N    this launcher
+//!    └─ INSTANCE-GENERATION         a backend
 //! ```
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use super::super::procfs;
 use super::cell::{Folder, PROCESSES, RUN_MARK};
 use super::delegation::Facts;
 use super::mounts::{Hierarchy, Version};
+use crate::heart::procfs as parentage;
+use crate::limits;
 
-/// Where the service itself stands in version 2.
-const SERVICE: &str = "service";
+/// Where the service itself stands in version 2. Units for systemd name it, too (`DelegateSubgroup=`).
+const SERVICE: &str = "symphony-service";
 
 /// A hierarchy that is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,8 +39,12 @@ impl Tree {
     ///
     /// # Errors
     /// Why it cannot be used.
-    pub(super) fn in_own(hierarchy: &Hierarchy, run_name: &str) -> Result<Self, String> {
-        let path = without_own_run(&hierarchy.own_path);
+    pub(super) fn in_own(
+        hierarchy: &Hierarchy,
+        run_name: &str,
+        family: Family,
+    ) -> Result<Self, String> {
+        let path = given(&hierarchy.own_path);
         let folder = hierarchy
             .folder_of(path)
             .ok_or_else(|| format!("{path} lies outside of what is mounted"))?;
@@ -43,24 +52,34 @@ impl Tree {
             return Err(format!("{} is mounted read-only", hierarchy.mount_point.display()));
         }
         Facts::of_given(hierarchy, path, &folder)?.judge()?;
-        Self::make(hierarchy, &folder, run_name)
+        Self::make(hierarchy, &folder, run_name, family)
     }
 
     /// Makes a place in a cgroup that was named by who configured the service.
     ///
     /// # Errors
     /// Why it cannot be used.
-    pub(super) fn at(hierarchy: &Hierarchy, path: &str, run_name: &str) -> Result<Self, String> {
+    pub(super) fn at(
+        hierarchy: &Hierarchy,
+        path: &str,
+        run_name: &str,
+        family: Family,
+    ) -> Result<Self, String> {
         let folder = hierarchy
             .folder_of(path)
             .ok_or_else(|| format!("{path} lies outside of what is mounted"))?;
         if !folder.is_dir() {
             return Err(format!("{} does not exist", folder.display()));
         }
-        Self::make(hierarchy, &folder, run_name)
+        Self::make(hierarchy, &folder, run_name, family)
     }
 
-    fn make(hierarchy: &Hierarchy, base: &Path, run_name: &str) -> Result<Self, String> {
+    fn make(
+        hierarchy: &Hierarchy,
+        base: &Path,
+        run_name: &str,
+        family: Family,
+    ) -> Result<Self, String> {
         sweep_dead_runs(base);
         let run = base.join(run_name);
         std::fs::create_dir(&run)
@@ -73,8 +92,7 @@ impl Tree {
         };
         match hierarchy.version {
             Version::V1 => Ok(tree),
-            Version::V2 => tree.hand_down(base).inspect_err(|_| {
-                // the service's own folder stays where it was entered already: it is empty when the process ends
+            Version::V2 => tree.hand_down(base, family).inspect_err(|_| {
                 sweep(&base.join(run_name));
             }),
         }
@@ -82,7 +100,7 @@ impl Tree {
 
     /// Version 2 gives a controller to folders only where their parent hands it down, and that only where no process is
     /// in the parent.
-    fn hand_down(mut self, base: &Path) -> Result<Self, String> {
+    fn hand_down(mut self, base: &Path, family: Family) -> Result<Self, String> {
         let offered = std::fs::read_to_string(base.join("cgroup.controllers")).unwrap_or_default();
         let offers = |name: &str| offered.split_ascii_whitespace().any(|known| known == name);
         (self.memory, self.processes) = (offers("memory"), offers("pids"));
@@ -93,31 +111,13 @@ impl Tree {
         if wanted.is_empty() {
             return Ok(self);
         }
-        self.leave(base)?;
+        leave(base, family)?;
         for folder in [base, &self.run] {
             let control = folder.join("cgroup.subtree_control");
             std::fs::write(&control, wanted.join(" "))
                 .map_err(|error| format!("cannot write {}: {error}", control.display()))?;
         }
         Ok(self)
-    }
-
-    /// Moves this process out of `base`, where it is there, into a folder of its own.
-    fn leave(&self, base: &Path) -> Result<(), String> {
-        let members = std::fs::read_to_string(base.join(PROCESSES))
-            .map_err(|error| format!("{} cannot be read: {error}", base.display()))?;
-        let own = std::process::id().to_string();
-        let is_root = !base.join("cgroup.type").exists();
-        if is_root || members.is_empty() {
-            return Ok(());
-        }
-        if let Some(other) = members.lines().find(|pid| *pid != own) {
-            return Err(format!("process {other} is in {}, too", base.display()));
-        }
-        let service = self.run.join(SERVICE);
-        std::fs::create_dir(&service)
-            .and_then(|()| std::fs::write(service.join(PROCESSES), own))
-            .map_err(|error| format!("cannot move into {}: {error}", service.display()))
     }
 
     /// What a cell has here.
@@ -201,13 +201,67 @@ fn pid_namespace() -> io::Result<u64> {
     Ok(std::fs::metadata("/proc/self/ns/pid")?.ino())
 }
 
-/// A launcher before this one may have moved this process into its own folder.
-fn without_own_run(path: &str) -> &str {
-    let Ok(namespace) = pid_namespace() else { return path };
-    let own = format!("/{RUN_MARK}{namespace}-{}-", std::process::id());
-    match path.find(&own) {
-        Some(0) => "/",
-        Some(at) => &path[..at],
+/// Processes that may be moved because they are parts of this service.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Family {
+    /// The heart that started this process.
+    pub heart: Option<u32>,
+}
+
+impl Family {
+    /// This process and its heart, and what either of them started: guards, a core that hands over.
+    fn has(self, pid: u32) -> bool {
+        let heads = [Some(std::process::id()), self.heart];
+        let is_head = |pid: u32| heads.contains(&Some(pid));
+        is_head(pid) || parentage::stat(pid).is_some_and(|stat| is_head(stat.parent))
+    }
+}
+
+/// Moves this service out of `base`, where it is there, into a folder of its own. Nobody else is moved.
+fn leave(base: &Path, family: Family) -> Result<(), String> {
+    let is_root = !base.join("cgroup.type").exists();
+    if is_root {
+        return Ok(());
+    }
+    let mut moved = Vec::new();
+    for _ in 0..limits::CGROUP_MOVES {
+        let members = std::fs::read_to_string(base.join(PROCESSES))
+            .map_err(|error| format!("{} cannot be read: {error}", base.display()))?;
+        let members: Vec<u32> = members.lines().filter_map(|pid| pid.parse().ok()).collect();
+        // the kernel shows nobody who was moved
+        if members.iter().all(|pid| moved.contains(pid)) {
+            return Ok(());
+        }
+        if let Some(other) = members.iter().find(|pid| !family.has(**pid)) {
+            return Err(format!("process {other} is in {}, too", base.display()));
+        }
+        move_to(&base.join(SERVICE), &members)?;
+        moved.extend(members);
+    }
+    Err(format!("{} does not get empty", base.display()))
+}
+
+fn move_to(service: &Path, members: &[u32]) -> Result<(), String> {
+    let fault = |error| format!("cannot move into {}: {error}", service.display());
+    match std::fs::create_dir(service) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(fault(error)),
+        _ => {}
+    }
+    for pid in members {
+        match std::fs::write(service.join(PROCESSES), pid.to_string()) {
+            // it ended meanwhile
+            Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => {}
+            moved => moved.map_err(fault)?,
+        }
+    }
+    Ok(())
+}
+
+/// What was given to this service: it may stand further down by now, moved there by a launcher or put there by systemd.
+fn given(path: &str) -> &str {
+    match path.strip_suffix(SERVICE).and_then(|above| above.strip_suffix('/')) {
+        Some("") => "/",
+        Some(above) => above,
         None => path,
     }
 }
@@ -250,6 +304,8 @@ fn folders(place: &Path) -> Vec<PathBuf> {
 mod tests {
     use super::*;
 
+    const ALONE: Family = Family { heart: None };
+
     fn hierarchy(place: &Path, version: Version) -> Hierarchy {
         Hierarchy {
             version,
@@ -277,12 +333,12 @@ mod tests {
     fn version_2_hands_controllers_down_after_the_service_has_moved() {
         let own = std::process::id();
         let place = place("cpu memory pids", &format!("{own}\n"));
-        let tree = Tree::at(&hierarchy(place.path(), Version::V2), "/given", "r").unwrap();
+        let tree = Tree::at(&hierarchy(place.path(), Version::V2), "/given", "r", ALONE).unwrap();
         assert_eq!(tree.holds(), (true, true));
         let read = |file: &str| std::fs::read_to_string(place.path().join("given").join(file));
         assert_eq!(read("cgroup.subtree_control").unwrap(), "+memory +pids");
         assert_eq!(read("r/cgroup.subtree_control").unwrap(), "+memory +pids");
-        assert_eq!(read("r/service/cgroup.procs").unwrap(), own.to_string());
+        assert_eq!(read("symphony-service/cgroup.procs").unwrap(), own.to_string());
         assert!(tree.describe().starts_with("cgroup v2 /"));
         assert_eq!(tree.folder("x-1").path, place.path().join("given/r/x-1"));
     }
@@ -290,7 +346,8 @@ mod tests {
     #[test]
     fn version_2_is_left_alone_where_others_are_in_it() {
         let place = place("memory", "1\n");
-        let error = Tree::at(&hierarchy(place.path(), Version::V2), "/given", "r").unwrap_err();
+        let error =
+            Tree::at(&hierarchy(place.path(), Version::V2), "/given", "r", ALONE).unwrap_err();
         assert!(error.contains("process 1 is in "), "{error}");
         let given = place.path().join("given");
         assert!(!given.join("cgroup.subtree_control").exists());
@@ -300,18 +357,19 @@ mod tests {
     #[test]
     fn version_2_without_controllers_still_keeps_processes_together() {
         let place = place("cpu hugetlb", "1\n");
-        let tree = Tree::at(&hierarchy(place.path(), Version::V2), "/given", "r").unwrap();
+        let tree = Tree::at(&hierarchy(place.path(), Version::V2), "/given", "r", ALONE).unwrap();
         assert_eq!(tree.holds(), (false, false));
     }
 
     #[test]
     fn version_1_needs_no_more_than_a_folder() {
         let place = place("", "1\n");
-        let tree = Tree::at(&hierarchy(place.path(), Version::V1), "/given", "r").unwrap();
+        let tree = Tree::at(&hierarchy(place.path(), Version::V1), "/given", "r", ALONE).unwrap();
         assert_eq!(tree.holds(), (true, false));
         tree.close();
         assert!(!place.path().join("given/r").exists());
-        let error = Tree::at(&hierarchy(place.path(), Version::V1), "/other", "r").unwrap_err();
+        let error =
+            Tree::at(&hierarchy(place.path(), Version::V1), "/other", "r", ALONE).unwrap_err();
         assert!(error.ends_with("other does not exist"), "{error}");
     }
 
@@ -328,7 +386,7 @@ mod tests {
         }
         make("other/a-1");
         make("symphony-run-x/a-1");
-        Tree::at(&hierarchy(place.path(), Version::V1), "/given", "r").unwrap();
+        Tree::at(&hierarchy(place.path(), Version::V1), "/given", "r", ALONE).unwrap();
         assert!(!given.join(run_name(dead, 0)).exists(), "of an earlier process");
         assert!(given.join(run_name(live, 7)).join("a-1").exists(), "of a live one");
         assert!(given.join(run_name(elsewhere, 0)).join("a-1").exists(), "it may live there");
@@ -339,22 +397,31 @@ mod tests {
     fn the_second_launcher_of_a_container_has_its_place_beside_the_first() {
         let place = place("memory", "");
         // as root of a cgroup namespace: all of the mount, and not the machine's own root
-        let first = run_name(Maker::own().unwrap(), 0);
         let hierarchy = Hierarchy {
-            own_path: format!("/{first}/{SERVICE}"),
+            own_path: format!("/{SERVICE}"),
             mount_point: place.path().join("given"),
             ..hierarchy(place.path(), Version::V2)
         };
-        let tree = Tree::in_own(&hierarchy, "r").unwrap();
+        let tree = Tree::in_own(&hierarchy, "r", ALONE).unwrap();
         assert_eq!(tree.folder("x-1").path, place.path().join("given/r/x-1"));
     }
 
     #[test]
-    fn our_own_earlier_move_is_seen_through() {
-        let own = run_name(Maker::own().unwrap(), 0);
-        let service = format!("/a/{own}/service");
-        assert_eq!(without_own_run(&service), "/a");
-        assert_eq!(without_own_run(&service[2..]), "/");
-        assert_eq!(without_own_run("/a/symphony-run-0-5-0/x"), "/a/symphony-run-0-5-0/x");
+    fn an_earlier_move_is_seen_through() {
+        assert_eq!(given("/a/symphony-service"), "/a");
+        assert_eq!(given("/symphony-service"), "/");
+        assert_eq!(given("/a/not-symphony-service"), "/a/not-symphony-service");
+        assert_eq!(given("/"), "/");
+    }
+
+    #[test]
+    fn heart_and_guards_are_parts_of_the_service_and_nobody_else_is() {
+        let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        let parent = std::os::unix::process::parent_id();
+        assert!(ALONE.has(std::process::id()) && ALONE.has(child.id()));
+        assert!(!ALONE.has(parent) && !ALONE.has(1));
+        assert!(Family { heart: Some(parent) }.has(parent));
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 }
