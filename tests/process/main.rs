@@ -18,6 +18,8 @@ mod manager;
 mod open_place;
 #[path = "../support/processes.rs"]
 mod processes;
+#[path = "../support/python.rs"]
+mod python;
 #[path = "../support/service.rs"]
 mod service;
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread::JoinHandle;
@@ -14,6 +14,8 @@ use symphony::protocols::handshake::{Request, Response};
 
 use crate::backend::{LIMIT, until};
 use crate::manager::Manager;
+use crate::processes;
+use crate::python;
 use crate::service::{Row, Service, fake};
 
 const SYMPHONY: &str = env!("CARGO_BIN_EXE_symphony");
@@ -82,9 +84,12 @@ struct Load {
 }
 
 impl Load {
+    fn idle() -> Self {
+        Self { is_over: Arc::default(), answered: Arc::default(), clients: Vec::new() }
+    }
+
     fn start(service: &Service) -> Self {
-        let mut load =
-            Self { is_over: Arc::default(), answered: Arc::default(), clients: Vec::new() };
+        let mut load = Self::idle();
         let (cli, client) = (service.endpoint("cli"), service.endpoint("client"));
         for command in ["status", "load-model", "list-models", "version"] {
             let manager = Manager::connect(&cli);
@@ -152,11 +157,46 @@ fn upgrades_back_and_forth_keep_every_process_and_lose_no_request() {
 }
 
 #[test]
+fn clients_in_python_are_answered_too() {
+    let Some(interpreter) = python::interpreter("clients_in_python_are_answered_too") else {
+        return;
+    };
+    let service = Service::through_heart(&[fake("a", &[])]);
+    let stop = service.scratch("stop");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/restless_client.py");
+    let client = Command::new(interpreter)
+        .args([script, &service.endpoint("cli")])
+        .arg(&stop)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("started");
+    for name in ["one", "other", "third", "fourth"] {
+        upgrade(&service, &build(&service, name));
+    }
+    fs::write(&stop, "").expect("written");
+    let output = client.wait_with_output().expect("waited");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let answered = String::from_utf8_lossy(&output.stdout);
+    assert!(answered.trim().parse::<u64>().is_ok_and(|answered| answered > 0), "{answered}");
+    service.stop();
+}
+
+#[test]
 fn relays_of_services_before_end_when_nobody_needs_them() {
     let service = Service::through_heart(&[]);
     let old = service.core_pid();
     upgrade(&service, &build(&service, "one"));
     assert_ne!(service.core_pid(), old);
+    // lock and pipe to the guard tell who lives: a relay must not have them
+    let held = fs::read_dir(format!("/proc/{old}/fd")).expect("it lives on for this client");
+    let held: Vec<_> = held.flatten().filter_map(|fd| fs::read_link(fd.path()).ok()).collect();
+    assert!(!held.iter().any(|target| target.ends_with("service.pid")), "{held:?}");
+    let processes = service.mark().processes();
+    let guard = processes.into_iter().find(|pid| processes::is_guard(*pid)).expect("a guard");
+    let watched = fs::read_link(format!("/proc/{guard}/fd/0")).expect("its pipe");
+    assert!(!held.contains(&watched), "{watched:?} in {held:?}");
     // not by a question: that would need it
     until("the end of the relay", || (!Path::new(&format!("/proc/{old}")).exists()).then_some(()));
     service.stop();
@@ -193,15 +233,19 @@ fn a_service_on_tcp_is_upgraded_too() {
         file["endpoints"]["client_handshake"] = json!(tcp);
     });
     let row = service.load("a");
-    let client = Greeter::connect(zmq::DEALER, &tcp);
-    assert_eq!(client.greet("a").model_endpoint, row.endpoint());
-    for name in ["one", "other"] {
+    let mut load = Load::idle();
+    for kind in [zmq::DEALER, zmq::REQ] {
+        let greeter = Greeter::connect(kind, &tcp);
+        let endpoint = row.endpoint().to_owned();
+        load.client(move || assert_eq!(greeter.greet("a").model_endpoint, endpoint));
+    }
+    for name in ["one", "other", "third"] {
         let upgraded = upgrade(&service, &build(&service, name));
         assert_eq!(upgraded["models_kept"], 1, "{upgraded}");
-        assert_eq!(client.greet("a").model_endpoint, row.endpoint());
         let newcomer = Greeter::connect(zmq::DEALER, &tcp);
         assert_eq!(newcomer.greet("a").model_endpoint, row.endpoint());
     }
+    assert!(load.end() > 0, "the clients were at work");
     service.stop();
 }
 
