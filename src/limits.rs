@@ -418,6 +418,10 @@ pub const HEART_HELD: usize = 900;
 pub const HEART_OUTBOX: usize = 8192;
 /// Before the lock of a pid file is tried again that a guard holds.
 pub const PID_FILE_RETRY: Duration = Duration::from_millis(50);
+/// How long the lock of a pid file may be held by a process that is not there: the kernel closes files of a dead one one by one.
+pub const PID_FILE_SETTLES: Duration = Duration::from_secs(1);
+/// How long a guard waits for the lock of those it guarded after their pipe closed: the same, on a loaded machine.
+pub const GUARD_INHERITS: Duration = Duration::from_secs(5);
 /// Bytes of a pid file that are looked at.
 pub const PID_FILE_BYTES: u64 = 64;
 /// Packets of the core that are taken before signals and children have a turn.
@@ -457,6 +461,10 @@ pub const STATE_TAKEOVER_EVERY: Duration = Duration::from_millis(5);
 pub const NOTICES_KEPT: usize = MODELS;
 /// How long the heart may take to tell how a process ended: it does nothing that lasts, and no start of that model waits longer.
 pub const COLLECT: Duration = Duration::from_secs(2);
+/// How often processes that show no environment are looked at again for marks: an exec shows none for microseconds.
+pub const MARKS_LOOKS: usize = 3;
+/// Between these looks.
+pub const MARKS_LOOK_EVERY: Duration = Duration::from_millis(5);
 /// News that a manager of services could not be told yet: a start, a reload and a stop have fewer together.
 pub const MANAGER_NEWS: usize = 8;
 /// Characters of the line that a manager of services shows; `systemctl status` cuts it at the width of the terminal.
@@ -472,3 +480,6 @@ pub const MANAGER_WORDS: usize = 16;
 /// How often the service looks for those of its processes that have to leave the cgroup which was given to it: one may be
 /// started between two looks.
 pub const CGROUP_MOVES: usize = 8;
+/// How long a core waits for the end of a process that an earlier one left and that it killed: it is gone in milliseconds
+/// unless the kernel holds it, and then the service is not to wait with its start.
+pub const LEFTOVER_END: Duration = Duration::from_secs(1);

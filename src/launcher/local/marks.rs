@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
 
 use super::procfs;
@@ -36,10 +37,7 @@ pub(super) struct Marks {
 impl Marks {
     /// Those of a process, where it carries the mark of `service`. Zombies carry none.
     pub(super) fn of(pid: u32, service: &str) -> Option<Self> {
-        let mut environment = Vec::new();
-        let file = File::open(format!("/proc/{pid}/environ")).ok()?;
-        file.take(limits::ENVIRONMENT_BYTES).read_to_end(&mut environment).ok()?;
-        Self::read(&environment, service)
+        Self::read(&environment_of(pid)?, service)
     }
 
     fn read(environment: &[u8], service: &str) -> Option<Self> {
@@ -64,19 +62,51 @@ impl Marks {
 /// # Errors
 /// When `/proc` cannot be read.
 pub(super) fn find(service: &str) -> std::io::Result<Vec<Marked>> {
-    let marked = |pid| {
-        let marks = Marks::of(pid, service)?;
+    let mut marked = Vec::new();
+    let mut unclear = look(procfs::all()?, service, &mut marked);
+    // one that just becomes another program shows no environment for a moment, and some never have one
+    for _ in 0..limits::MARKS_LOOKS {
+        if unclear.is_empty() {
+            break;
+        }
+        std::thread::park_timeout(limits::MARKS_LOOK_EVERY);
+        unclear = look(unclear, service, &mut marked);
+    }
+    Ok(marked)
+}
+
+/// Adds those of `pids` that are marked; answers which show no environment at all.
+fn look(pids: Vec<u32>, service: &str, marked: &mut Vec<Marked>) -> Vec<u32> {
+    let mut unclear = Vec::new();
+    for pid in pids {
+        let Some(environment) = environment_of(pid) else { continue };
+        let marks = Marks::read(&environment, service);
+        if marks.is_none() && !environment.is_empty() {
+            continue;
+        }
         // asked afterwards, and its marks stay as they are: no other process is described
-        let stat = procfs::stat(pid).ok().filter(|stat| !stat.has_ended())?;
-        Some(Marked {
-            pid,
-            start_ticks: stat.start_ticks,
-            group: stat.group,
-            has_endpoint: marks.endpoint.is_some(),
-            key: marks.key,
-        })
-    };
-    Ok(procfs::all()?.into_iter().filter_map(marked).collect())
+        let Some(stat) = procfs::stat(pid).ok().filter(|stat| !stat.has_ended()) else { continue };
+        match marks {
+            Some(Marks { key, endpoint }) => marked.push(Marked {
+                pid,
+                start_ticks: stat.start_ticks,
+                group: stat.group,
+                has_endpoint: endpoint.is_some(),
+                key,
+            }),
+            None if stat.is_of_kernel => {}
+            None => unclear.push(pid),
+        }
+    }
+    unclear
+}
+
+/// `None` where it may not be read, or there is no such process.
+fn environment_of(pid: u32) -> Option<Vec<u8>> {
+    let mut environment = Vec::new();
+    let file = File::open(format!("/proc/{pid}/environ")).ok()?;
+    file.take(limits::ENVIRONMENT_BYTES).read_to_end(&mut environment).ok()?;
+    Some(environment)
 }
 
 /// What the pid of a process on record leads to; `None` when there is nothing. `parents`: whose children are ours.
@@ -91,7 +121,8 @@ pub(super) fn look_at(process: &ProcessFile, service: &str, parents: &[u32]) -> 
     })
 }
 
-/// Kills the process that has this pid and this start, or its whole group; no other one.
+/// Kills the process that has this pid and this start, or its whole group; no other one. Waits for its end, so that nobody
+/// starts another one of its instance beside it; what the kernel holds is not waited for any longer.
 pub(super) fn end(pid: u32, start_ticks: u64, group: bool) {
     let Some(id) = Pid::from_raw(pid.cast_signed()) else { return };
     let Ok(pidfd) = pidfd_open(id, PidfdFlags::empty()) else { return };
@@ -102,6 +133,9 @@ pub(super) fn end(pid: u32, start_ticks: u64, group: bool) {
             let _ = kill_process_group(id, Signal::KILL);
         }
         let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+        let limit = Timespec::try_from(limits::LEFTOVER_END).ok();
+        // readable at its end; an interrupting signal ends the wait early, and a start may come a moment too soon
+        let _ = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], limit.as_ref());
     }
 }
 
