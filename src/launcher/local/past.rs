@@ -166,6 +166,7 @@ impl Past {
             facts.recorded.push(Recorded {
                 instance: instance.clone(),
                 last: record.as_ref().map(LastKnown::of),
+                endpoint: record.as_ref().map(|record| record.endpoint.clone()),
                 process: process.as_ref().map(|(process, _)| RecordedProcess {
                     generation: process.generation,
                     pid: process.pid,
