@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -67,6 +67,8 @@ pub(super) enum Turned {
 /// The spawner thread's side.
 pub(super) struct Keeper {
     jobs: SyncSender<Job>,
+    /// Everything is to be removed: what is being written need not be.
+    closing: Arc<AtomicBool>,
     service: ServiceFile,
     last_event: Arc<AtomicU64>,
     changed: BTreeSet<InstanceId>,
@@ -92,12 +94,14 @@ impl Keeper {
         let Place { path, folder, lock, service, last_event } = place;
         // the batch under way, and one last job
         let (jobs, receiver) = sync_channel(2);
-        let writer = Writer { path, folder };
+        let closing = Arc::new(AtomicBool::new(false));
+        let writer = Writer { path, folder, closing: Arc::clone(&closing) };
         std::thread::Builder::new()
             .name("state-writer".to_owned())
             .spawn(move || writer.run(&receiver, &on_written))?;
         Ok(Self {
             jobs,
+            closing,
             service,
             last_event,
             changed: BTreeSet::new(),
@@ -200,6 +204,7 @@ impl Keeper {
 
     /// Removes everything but what is known of `kept`, and waits for that.
     pub(super) fn close(self, kept: Vec<InstanceId>) {
+        self.closing.store(true, Ordering::Release);
         let (done, wait) = sync_channel(1);
         let told = self.jobs.try_send(Job::Clear(kept, done));
         if told.is_err() || wait.recv_timeout(limits::STATE_END).is_err() {
@@ -226,6 +231,7 @@ pub(super) struct Place {
 struct Writer {
     path: PathBuf,
     folder: Option<StateFolder>,
+    closing: Arc<AtomicBool>,
 }
 
 impl Writer {
@@ -280,6 +286,9 @@ impl Writer {
             return written;
         };
         for (instance, entry) in batch.instances {
+            if self.closing.load(Ordering::Acquire) {
+                return written;
+            }
             if let Err(error) = write_instance(folder, &instance, entry) {
                 note(&mut written, error);
                 written.failed.push(instance);

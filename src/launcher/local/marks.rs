@@ -1,5 +1,6 @@
 //! What shows that a process is ours: its environment, its parent, the log that it writes into.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
@@ -109,14 +110,19 @@ fn environment_of(pid: u32) -> Option<Vec<u8>> {
     Some(environment)
 }
 
-/// What the pid of a process on record leads to; `None` when there is nothing. `parents`: whose children are ours.
-pub(super) fn look_at(process: &ProcessFile, service: &str, parents: &[u32]) -> Option<Found> {
+/// What the pid of a process on record leads to; `None` when there is nothing. `marked`: pids and starts of those that
+/// [`find`] found; `parents`: whose children are ours.
+pub(super) fn look_at(
+    process: &ProcessFile,
+    marked: &BTreeSet<(u32, u64)>,
+    parents: &[u32],
+) -> Option<Found> {
     let stat = procfs::stat(process.pid).ok()?;
     Some(Found {
         start_ticks: stat.start_ticks,
         ended: stat.has_ended(),
         is_child: parents.contains(&stat.parent),
-        is_marked: Marks::of(process.pid, service).is_some(),
+        is_marked: marked.contains(&(process.pid, stat.start_ticks)),
         writes_its_log: writes_into(process.pid, process.log_file),
     })
 }

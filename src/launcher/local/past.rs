@@ -147,6 +147,8 @@ impl Past {
             marked: marks::find(&machine.service_id)?,
             recorded: Vec::new(),
         };
+        let marked: BTreeSet<_> =
+            facts.marked.iter().map(|process| (process.pid, process.start_ticks)).collect();
         for file in files {
             let instance = file.instance.clone();
             let (record, process) = match usable(file, machine) {
@@ -169,7 +171,7 @@ impl Past {
                     generation: process.generation,
                     pid: process.pid,
                     start_ticks: process.start_ticks,
-                    found: marks::look_at(process, &machine.service_id, &parents),
+                    found: marks::look_at(process, &marked, &parents),
                 }),
             });
             if let Some(record) = record {
