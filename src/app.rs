@@ -325,6 +325,7 @@ impl Service {
                         });
                     }
                     Control::Panic(part, answer) => {
+                        panics::of_main_loop(&part, &self.wiring);
                         let wiring = self.wiring.clone();
                         actix_rt::spawn(panics::make(part, wiring, answer));
                     }
