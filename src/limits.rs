@@ -432,3 +432,6 @@ pub const MANAGER_WORDS: usize = 16;
 /// How often the service looks for those of its processes that have to leave the cgroup which was given to it: one may be
 /// started between two looks.
 pub const CGROUP_MOVES: usize = 8;
+/// How long a core waits for the end of a process that an earlier one left and that it killed: it is gone in milliseconds
+/// unless the kernel holds it, and then the service is not to wait with its start.
+pub const LEFTOVER_END: Duration = Duration::from_secs(1);

@@ -11,6 +11,8 @@
 mod backend;
 #[path = "../support/manager.rs"]
 mod manager;
+#[path = "../support/open_place.rs"]
+mod open_place;
 #[path = "../support/processes.rs"]
 mod processes;
 #[path = "../support/service.rs"]
@@ -18,6 +20,7 @@ mod service;
 
 mod containers;
 mod notices;
+mod real;
 mod sockets;
 mod units;
 
