@@ -358,6 +358,7 @@ impl Service {
                     }
                     Control::UpgradeOutcome(asker) => self.upgrades.tell_outcome(asker),
                     Control::Panic(part, answer) => {
+                        panics::of_main_loop(&part, &self.wiring);
                         let wiring = self.wiring.clone();
                         actix_rt::spawn(panics::make(part, wiring, answer));
                     }

@@ -143,6 +143,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "limits",
             "protocols",
             "settings",
+            // the version of state files that a core writes
             "state",
             "supervision::tree",
             "telemetry",
