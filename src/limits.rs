@@ -374,6 +374,10 @@ pub const HEART_HELD: usize = 900;
 pub const HEART_OUTBOX: usize = 8192;
 /// Before the lock of a pid file is tried again that a guard holds.
 pub const PID_FILE_RETRY: Duration = Duration::from_millis(50);
+/// How long the lock of a pid file may be held by a process that is not there: the kernel closes files of a dead one one by one.
+pub const PID_FILE_SETTLES: Duration = Duration::from_secs(1);
+/// How long a guard waits for the lock of those it guarded after their pipe closed: the same, on a loaded machine.
+pub const GUARD_INHERITS: Duration = Duration::from_secs(5);
 /// Bytes of a pid file that are looked at.
 pub const PID_FILE_BYTES: u64 = 64;
 /// Packets of the core that are taken before signals and children have a turn.
@@ -428,3 +432,6 @@ pub const MANAGER_WORDS: usize = 16;
 /// How often the service looks for those of its processes that have to leave the cgroup which was given to it: one may be
 /// started between two looks.
 pub const CGROUP_MOVES: usize = 8;
+/// How long a core waits for the end of a process that an earlier one left and that it killed: it is gone in milliseconds
+/// unless the kernel holds it, and then the service is not to wait with its start.
+pub const LEFTOVER_END: Duration = Duration::from_secs(1);

@@ -17,7 +17,7 @@ use super::hunt;
 use super::leavings::Leavings;
 use super::log::{Level, Log};
 use super::options::GuardOptions;
-use super::pid_file::{Holder, PidFile, Role, holder};
+use super::pid_file::{self, Holder, PidFile, PidFileError, Role};
 use crate::clock::Clock;
 use crate::limits;
 
@@ -33,15 +33,11 @@ pub fn run(options: GuardOptions) -> ExitCode {
     for signal in [SIGTERM, SIGINT, SIGHUP] {
         let _ = signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)));
     }
+    let guarded = pid_file::told(&options.folder);
     if !wait_for_end() {
         return ExitCode::SUCCESS;
     }
-    if is_taken_over(&options) {
-        return ExitCode::SUCCESS;
-    }
-    let Ok(lock) = PidFile::take(&options.folder, Role::Guard, Duration::ZERO) else {
-        return ExitCode::SUCCESS;
-    };
+    let Some(lock) = inherit(&options, guarded) else { return ExitCode::SUCCESS };
     if let Some(leavings) = Leavings::read(&options.folder) {
         log.write(Level::Error, "the service is dead and nobody took over: ending its models");
         let left = hunt::end_all(&leavings, limits::GUARD_TERM);
@@ -79,17 +75,26 @@ fn wait_for_end() -> bool {
     }
 }
 
-/// Gives a new service the grace; answers whether there is one.
-fn is_taken_over(options: &GuardOptions) -> bool {
+/// Gives a new service the grace, and takes the lock of the dead one then; `None` where somebody took over.
+///
+/// `guarded` is the process that the pid file told while it lived. The pipe may close a moment before the lock is free.
+fn inherit(options: &GuardOptions, guarded: Option<Holder>) -> Option<PidFile> {
     let clock = Clock::start();
     loop {
-        if matches!(holder(&options.folder), Some(Holder::Service(_))) {
-            return true;
+        let holder = pid_file::holder(&options.folder);
+        if holder.is_some() && holder != guarded {
+            return None;
         }
-        let left = options.grace.saturating_sub(clock.now().since_origin());
-        if left.is_zero() {
-            return false;
+        let waited = clock.now().since_origin();
+        if waited >= options.grace {
+            match PidFile::take(&options.folder, Role::Guard, Duration::ZERO) {
+                Ok(lock) => return Some(lock),
+                Err(PidFileError::Service { .. })
+                    if waited < options.grace + limits::GUARD_INHERITS => {}
+                Err(_) => return None,
+            }
         }
+        let left = options.grace.saturating_sub(waited).max(limits::PID_FILE_RETRY);
         std::thread::park_timeout(limits::GUARD_LOOK_EVERY.min(left));
     }
 }

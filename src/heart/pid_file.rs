@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 
+use super::procfs;
 use crate::clock::Clock;
 use crate::limits;
 
@@ -93,6 +94,13 @@ impl PidFile {
             };
             match taken {
                 Ok(file) => return Ok(Self { file, path }),
+                // just dying, or somebody only looked whether it is locked
+                Err(Holder::Service(pid))
+                    if !pid.is_some_and(runs)
+                        && clock.now().since_origin() < limits::PID_FILE_SETTLES =>
+                {
+                    std::thread::park_timeout(limits::PID_FILE_RETRY);
+                }
                 Err(Holder::Service(pid)) => {
                     return Err(PidFileError::Service { folder: folder.to_owned(), pid });
                 }
@@ -124,6 +132,11 @@ impl AsFd for PidFile {
     }
 }
 
+/// Who the file of this folder tells, whether the lock is held or not.
+pub fn told(folder: &Path) -> Option<Holder> {
+    open_file(&folder.join(NAME), OFlags::RDONLY).ok().map(|mut file| told_by(&mut file))
+}
+
 /// Who holds the lock of this folder; `None` when nobody does.
 pub fn holder(folder: &Path) -> Option<Holder> {
     let mut file = open_file(&folder.join(NAME), OFlags::RDONLY).ok()?;
@@ -131,6 +144,10 @@ pub fn holder(folder: &Path) -> Option<Holder> {
         Ok(()) => None,
         Err(_) => Some(told_by(&mut file)),
     }
+}
+
+fn runs(pid: u32) -> bool {
+    procfs::stat(pid).is_some_and(|stat| !stat.is_dead())
 }
 
 fn open_file(path: &Path, flags: OFlags) -> io::Result<File> {
@@ -230,6 +247,24 @@ mod tests {
         assert!(PidFile::take(folder.path(), Role::Service, NO_WAIT).is_err());
         drop(core);
         PidFile::take(folder.path(), Role::Service, NO_WAIT).expect("taken");
+    }
+
+    #[test]
+    fn the_lock_of_a_process_that_is_just_gone_is_waited_for() {
+        let folder = tempfile::tempdir().expect("folder");
+        let dying = PidFile::take(folder.path(), Role::Service, NO_WAIT).expect("taken");
+        // no process has this number
+        fs::write(folder.path().join(NAME), format!("{}\n", u32::MAX)).expect("written");
+        assert_eq!(told(folder.path()), Some(Holder::Service(Some(u32::MAX))));
+        let (begun, has_begun) = std::sync::mpsc::channel();
+        let path = folder.path().to_owned();
+        let starter = std::thread::spawn(move || {
+            begun.send(()).expect("heard");
+            PidFile::take(&path, Role::Service, NO_WAIT).is_ok()
+        });
+        has_begun.recv().expect("it runs");
+        drop(dying);
+        assert!(starter.join().expect("no panic"));
     }
 
     #[test]

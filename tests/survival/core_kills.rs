@@ -89,7 +89,11 @@ fn wait_and_look(stage: &Stage, wait: Duration) {
         for (instance, leaders) in stage.backends() {
             // one may have ended before the next one was looked at: who lives now lived then, too
             let living: Vec<_> = leaders.into_iter().filter(|pid| processes::runs(*pid)).collect();
-            assert!(living.len() < 2, "two processes of {instance}: {living:?}");
+            assert!(
+                living.len() < 2,
+                "two processes of {instance}: {living:?}\n{}",
+                stage.service.log()
+            );
         }
         if clock.now() >= until {
             return;

@@ -5,6 +5,7 @@
 
 use std::fs::{self, DirBuilder, Metadata, Permissions};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -175,12 +176,19 @@ struct Staging {
 const STAGED_NAME: &str = "s";
 
 impl Staging {
+    /// Its name follows from the socket's, so that whoever holds the lock after a service that was killed in between finds
+    /// what that one left. Where somebody else took the name, it is a random one.
     fn make(path: &Path) -> Result<Self, OpenError> {
-        let folder = staging_folder(path, uuid::Uuid::new_v4());
-        DirBuilder::new()
-            .mode(0o700)
-            .create(&folder)
-            .map_err(|error| OpenError::file("make the folder", &folder, error))?;
+        let settled = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_URL, path.as_os_str().as_bytes());
+        let mut folder = staging_folder(path, settled);
+        remove_ours(&folder);
+        let make = |folder: &Path| DirBuilder::new().mode(0o700).create(folder);
+        let mut made = make(&folder);
+        if made.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists) {
+            folder = staging_folder(path, uuid::Uuid::new_v4());
+            made = make(&folder);
+        }
+        made.map_err(|error| OpenError::file("make the folder", &folder, error))?;
         let socket = folder.join(STAGED_NAME);
         Ok(Self { folder, socket })
     }
@@ -195,6 +203,16 @@ impl Drop for Staging {
         if let Err(error) = socket.and_then(|()| fs::remove_dir(&self.folder)) {
             tracing::warn!(path = %self.folder.display(), %error, "folder could not be removed");
         }
+    }
+}
+
+/// What a service that was killed while it bound its socket left; nothing of others, and nothing unexpected.
+fn remove_ours(folder: &Path) {
+    let own = rustix::process::geteuid().as_raw();
+    if fs::symlink_metadata(folder).is_ok_and(|meta| meta.is_dir() && meta.uid() == own) {
+        // what cannot be removed is told by whoever wants the name
+        let _ = fs::remove_file(folder.join(STAGED_NAME));
+        let _ = fs::remove_dir(folder);
     }
 }
 

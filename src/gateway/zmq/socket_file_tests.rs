@@ -129,3 +129,22 @@ fn endless_paths_are_refused_by_name() {
     assert!(matches!(claim(&path), Err(OpenError::PathTooLong { .. })));
     assert_eq!(names(folder.path()), [""; 0]);
 }
+
+#[test]
+fn what_was_left_by_a_service_that_was_killed_while_it_bound_is_removed() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("s");
+    let left = Staging::make(&path).expect("made");
+    drop(UnixListener::bind(&left.socket).expect("bound"));
+    std::mem::forget(left);
+    let bound = bind(&path).expect("free");
+    assert_eq!(names(folder.path()), ["s", "s.lock"]);
+    drop(bound);
+
+    let name = Staging::make(&path).expect("made").folder.clone();
+    fs::create_dir(&name).expect("made");
+    fs::write(name.join("thesis"), "mine").expect("written");
+    drop(bind(&path).expect("under another name"));
+    assert_eq!(fs::read_to_string(name.join("thesis")).expect("there"), "mine");
+    assert_eq!(names(folder.path()).len(), 1);
+}

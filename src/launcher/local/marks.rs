@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
 
 use super::procfs;
@@ -91,7 +92,8 @@ pub(super) fn look_at(process: &ProcessFile, service: &str, parents: &[u32]) -> 
     })
 }
 
-/// Kills the process that has this pid and this start, or its whole group; no other one.
+/// Kills the process that has this pid and this start, or its whole group; no other one. Waits for its end, so that nobody
+/// starts another one of its instance beside it; what the kernel holds is not waited for any longer.
 pub(super) fn end(pid: u32, start_ticks: u64, group: bool) {
     let Some(id) = Pid::from_raw(pid.cast_signed()) else { return };
     let Ok(pidfd) = pidfd_open(id, PidfdFlags::empty()) else { return };
@@ -102,6 +104,9 @@ pub(super) fn end(pid: u32, start_ticks: u64, group: bool) {
             let _ = kill_process_group(id, Signal::KILL);
         }
         let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+        let limit = Timespec::try_from(limits::LEFTOVER_END).ok();
+        // readable at its end; an interrupting signal ends the wait early, and a start may come a moment too soon
+        let _ = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], limit.as_ref());
     }
 }
 
