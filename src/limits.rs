@@ -417,6 +417,10 @@ pub const STATE_TAKEOVER_EVERY: Duration = Duration::from_millis(5);
 pub const NOTICES_KEPT: usize = MODELS;
 /// How long the heart may take to tell how a process ended: it does nothing that lasts, and no start of that model waits longer.
 pub const COLLECT: Duration = Duration::from_secs(2);
+/// How often processes that show no environment are looked at again for marks: an exec shows none for microseconds.
+pub const MARKS_LOOKS: usize = 3;
+/// Between these looks.
+pub const MARKS_LOOK_EVERY: Duration = Duration::from_millis(5);
 /// News that a manager of services could not be told yet: a start, a reload and a stop have fewer together.
 pub const MANAGER_NEWS: usize = 8;
 /// Characters of the line that a manager of services shows; `systemctl status` cuts it at the width of the terminal.

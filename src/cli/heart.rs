@@ -50,6 +50,7 @@ fn end_timeout(settings: &Settings) -> Duration {
         + limits::SOCKETS_CLOSE
         + limits::LAUNCHER_END
         + limits::LAUNCHER_END_MARGIN
+        + limits::STATE_END
 }
 
 fn core_arguments(

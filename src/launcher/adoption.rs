@@ -27,6 +27,8 @@ pub struct Recorded {
     pub instance: InstanceId,
     /// Its last generation, by its record; `None` where that cannot be read.
     pub last: Option<LastKnown>,
+    /// Where its processes are reached, by its record: another one since it was loaded anew.
+    pub endpoint: Option<String>,
     /// The process that was written down.
     pub process: Option<RecordedProcess>,
 }
@@ -87,8 +89,8 @@ pub struct Marked {
     pub group: u32,
     /// Whose it is by its marks.
     pub key: ProcessKey,
-    /// It says where it is reached.
-    pub has_endpoint: bool,
+    /// Where it is reached, as it says.
+    pub endpoint: Option<String>,
 }
 
 /// What is to be done.
@@ -160,11 +162,22 @@ pub fn plan(facts: &Facts) -> Vec<Step> {
             continue;
         }
         let record = recorded.get(instance);
+        let address = record.and_then(|record| record.endpoint.as_ref());
+        let is_elsewhere = |process: &&Marked| match (address, &process.endpoint) {
+            (Some(address), Some(other)) => address != other,
+            _ => false,
+        };
+        let (strangers, leaders): (Vec<_>, Vec<_>) = leaders.into_iter().partition(is_elsewhere);
+        // it was unloaded and loaded again, and the files were not written any more: nobody knows this one
+        steps.extend(strangers.into_iter().map(|process| end(process, true)));
+        if leaders.is_empty() {
+            continue;
+        }
         if record.is_none() && !facts.known.contains(instance) {
             steps.extend(leaders.into_iter().map(|process| end(process, true)));
         } else if let Some(process) = unrecorded(record.copied(), &leaders) {
             let has_place =
-                process.has_endpoint || record.is_some_and(|record| record.last.is_some());
+                process.endpoint.is_some() || record.is_some_and(|record| record.last.is_some());
             steps.push(match has_place {
                 true => Step::Adopt {
                     key: process.key.clone(),

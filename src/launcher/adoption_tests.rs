@@ -3,6 +3,7 @@ use crate::launcher::testing::key;
 
 const PID: u32 = 100;
 const START: u64 = 5000;
+const ENDPOINT: &str = "ipc:///run/m-1";
 
 /// The process on record as it should be found.
 const RIGHT: Found = Found {
@@ -18,6 +19,7 @@ fn recorded(generation: u64, found: Option<Found>) -> Recorded {
     Recorded {
         instance: key("m", 1).instance,
         last: Some(LastKnown { generation, may_live: true }),
+        endpoint: Some(ENDPOINT.into()),
         process: Some(RecordedProcess { generation, pid: PID, start_ticks: START, found }),
     }
 }
@@ -33,7 +35,7 @@ fn marked(pid: u32, generation: u64) -> Marked {
         start_ticks: START + u64::from(pid),
         group: pid,
         key: key("m", generation),
-        has_endpoint: true,
+        endpoint: Some(ENDPOINT.into()),
     }
 }
 
@@ -115,6 +117,16 @@ fn helpers_that_left_the_group_are_no_backends() {
 }
 
 #[test]
+fn a_start_after_the_model_was_unloaded_is_known_by_its_address_and_ended() {
+    let other = |pid| Marked { endpoint: Some("ipc:///run/m-2".into()), ..marked(pid, 1) };
+    // what is on record is of the life before, in which there were more starts
+    assert_eq!(told(&facts(Some(recorded(3, None)), vec![other(200)])), "-#3 X200");
+    assert_eq!(told(&facts(Some(resting(3)), vec![other(200), marked(201, 3)])), "X200");
+    let newer = vec![other(200), marked(201, 4)];
+    assert_eq!(told(&facts(Some(resting(3)), newer)), "X200 *201#4");
+}
+
+#[test]
 fn what_an_end_in_the_gap_left_in_its_group_is_ended() {
     let in_group = |pid, generation| Marked { group: PID, ..marked(pid, generation) };
     let rest = vec![in_group(201, 3), in_group(202, 3), in_group(203, 2), marked(204, 3)];
@@ -134,7 +146,7 @@ fn an_instance_that_nobody_knows_is_ended_and_one_without_a_place_too() {
     // forgotten, and killed before it was ended
     let forgotten = Recorded { last: None, ..recorded(3, Some(RIGHT)) };
     assert_eq!(told(&facts(Some(forgotten), vec![marked(201, 3)])), "X100");
-    let nowhere = Marked { has_endpoint: false, ..marked(200, 1) };
+    let nowhere = Marked { endpoint: None, ..marked(200, 1) };
     assert_eq!(told(&facts(None, vec![nowhere.clone()])), "X200");
     let ordered = Recorded { process: None, ..recorded(1, None) };
     assert_eq!(told(&facts(Some(ordered), vec![nowhere])), "*200#1");

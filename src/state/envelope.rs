@@ -13,6 +13,9 @@ pub enum Damage {
     /// A link, a folder, a pipe.
     #[error("it is no plain file")]
     NoFile,
+    /// It is no longer there.
+    #[error("it is gone")]
+    Gone,
     /// The system does not let us.
     #[error("it cannot be read: {0}")]
     Unreadable(String),

@@ -36,7 +36,7 @@ pub struct Contents {
     pub service: Option<ServiceFile>,
     /// One for each instance.
     pub instances: Vec<InstanceFile>,
-    /// Files that cannot be used. They were set aside.
+    /// Files that cannot be used.
     pub damaged: Vec<DamagedFile>,
 }
 
@@ -94,29 +94,43 @@ impl StateFolder {
         open.is_ok() && open == there
     }
 
-    /// Reads all state files. What cannot be used is set aside, what is not ours is left alone, and what was never finished
-    /// is removed.
+    /// Reads all state files, and tidies up: what cannot be used is set aside, and what was never finished is removed. What is
+    /// not ours is left alone. Only for who has the folder to himself.
     ///
     /// # Errors
     /// When the folder itself cannot be read.
     pub fn read(&self) -> io::Result<Contents> {
+        let contents = self.look()?;
+        for name in self.names()?.iter().filter(|name| name.ends_with(UNFINISHED)) {
+            // its writer ended in the middle of it; the file before it is whole
+            let _ = self.remove_named(name);
+        }
+        for DamagedFile { name, .. } in &contents.damaged {
+            self.set_aside(name);
+        }
+        Ok(contents)
+    }
+
+    /// Reads all state files and changes nothing: a service may be writing them.
+    ///
+    /// # Errors
+    /// When the folder itself cannot be read.
+    pub fn look(&self) -> io::Result<Contents> {
         let mut contents = Contents::default();
         let mut names = self.names()?;
         names.sort();
         for name in names {
-            if name.ends_with(UNFINISHED) {
-                // its writer ended in the middle of it; the file before it is whole
-                let _ = self.remove_named(&name);
-            } else if name == SERVICE {
-                match self.open_file(&name) {
-                    Ok(service) => contents.service = Some(service),
-                    Err(damage) => contents.damaged.push(self.set_aside(name, damage)),
-                }
+            let read = if name == SERVICE {
+                self.open_file(&name).map(|service| contents.service = Some(service))
             } else if let Some(instance) = name.strip_suffix(ENDING) {
-                match self.open_instance(&name, instance) {
-                    Ok(file) => contents.instances.push(file),
-                    Err(damage) => contents.damaged.push(self.set_aside(name, damage)),
-                }
+                self.open_instance(&name, instance).map(|file| contents.instances.push(file))
+            } else {
+                continue;
+            };
+            match read {
+                // removed since its name was read
+                Err(Damage::Gone) | Ok(()) => {}
+                Err(damage) => contents.damaged.push(DamagedFile { name, damage }),
             }
         }
         Ok(contents)
@@ -137,6 +151,7 @@ impl StateFolder {
         let file = match openat(&self.folder, name, flags, Mode::empty()) {
             Ok(file) => File::from(file),
             Err(Errno::LOOP | Errno::NXIO) => return Err(Damage::NoFile),
+            Err(Errno::NOENT) => return Err(Damage::Gone),
             Err(errno) => return Err(unreadable(errno.into())),
         };
         let facts = file.metadata().map_err(unreadable)?;
@@ -152,17 +167,16 @@ impl StateFolder {
         envelope::open(&bytes)
     }
 
-    fn set_aside(&self, name: String, damage: Damage) -> DamagedFile {
+    fn set_aside(&self, name: &str) {
         let aside = format!("{name}{ASIDE}");
         // the one before has been looked at, or never will be
         let _ = self.remove_named(&aside);
-        if let Err(errno) = renameat(&self.folder, &name, &self.folder, &aside) {
+        if let Err(errno) = renameat(&self.folder, name, &self.folder, &aside) {
             tracing::warn!(
                 target: "symphony-mgmt", folder = %self.path.display(), name, error = %errno,
                 "cannot set a damaged state file aside"
             );
         }
-        DamagedFile { name, damage }
     }
 
     /// Writes the file of the service.
@@ -174,6 +188,9 @@ impl StateFolder {
     }
 
     /// Writes the file of an instance in place of the one before, whole or not at all.
+    ///
+    /// Nothing waits for a disk: what was written is there for every later process of this boot, and in another boot it means
+    /// nothing.
     ///
     /// # Errors
     /// The system's word; the file before is still there then.
@@ -209,14 +226,6 @@ impl StateFolder {
     /// The system's word.
     pub fn remove_instance(&self, instance: &InstanceId) -> io::Result<()> {
         self.remove_named(&format!("{instance}{ENDING}"))
-    }
-
-    /// Lets the changes of file names so far outlive a crash of the machine's kernel.
-    ///
-    /// # Errors
-    /// The system's word.
-    pub fn sync(&self) -> io::Result<()> {
-        Ok(rustix::fs::fsync(&self.folder)?)
     }
 
     /// Removes everything that is ours but the files of `kept`, and the folder itself where nothing is left in it.

@@ -70,7 +70,6 @@ fn what_was_written_is_read_again_and_the_last_word_counts() {
     for (model, record) in [("a", "first"), ("b", "only"), ("a", "second")] {
         place.state.write_instance(&file(model, record)).unwrap();
     }
-    place.state.sync().unwrap();
     let contents = place.read();
     assert_eq!(contents.service, Some(service()));
     let records: Vec<_> =
@@ -140,6 +139,9 @@ fn every_kind_of_damage_is_told_and_set_aside() {
         let place = Place::new();
         place.state.write_instance(&file("a", "whole")).unwrap();
         harm(&place);
+        let before = place.names();
+        assert_eq!(place.state.look().unwrap().damaged.len(), 1, "harm {at}");
+        assert_eq!(place.names(), before, "harm {at}: who looks changes nothing");
         let damage = place.damage();
         assert!(expected(&damage), "harm {at}: {damage:?}");
         assert!(place.read().damaged.is_empty(), "harm {at}: told once");
@@ -174,6 +176,7 @@ fn what_was_never_finished_is_removed_and_hides_nothing() {
     std::fs::write(place.path(&unfinished), "{\"ver").unwrap();
     place.state.write_instance(&file("a", "newer")).unwrap();
     std::fs::write(place.path(&unfinished), "{\"ver").unwrap();
+    assert!(place.state.look().is_ok() && place.path(&unfinished).exists());
     let contents = place.read();
     assert_eq!(contents.instances[0].record.as_ref().unwrap().get(), "\"newer\"");
     assert!(contents.damaged.is_empty() && !place.path(&unfinished).exists());

@@ -117,7 +117,11 @@ fn second_term_kills_at_once() {
         ]);
         service.load("a");
         let _load = service.order_load("b");
-        service.wait_for("b", "its process", |row| !row.0["pid"].is_null());
+        // its first word comes when it ignores TERM
+        until("a word of b", || {
+            let log = service.ask("logs", json!({ "model_name": "b", "lines": 1 }));
+            log["lines"].as_array().filter(|lines| !lines.is_empty()).map(|_| ())
+        });
         service.signal(Signal::TERM);
         // `status` is answered to the end
         service.wait_for_state("a", "stopping");

@@ -292,9 +292,6 @@ impl Writer {
             note(&mut written, error);
             written.service_failed = true;
         }
-        if let Err(error) = folder.sync() {
-            note(&mut written, error);
-        }
         written
     }
 }

@@ -37,10 +37,7 @@ pub(super) struct Marks {
 impl Marks {
     /// Those of a process, where it carries the mark of `service`. Zombies carry none.
     pub(super) fn of(pid: u32, service: &str) -> Option<Self> {
-        let mut environment = Vec::new();
-        let file = File::open(format!("/proc/{pid}/environ")).ok()?;
-        file.take(limits::ENVIRONMENT_BYTES).read_to_end(&mut environment).ok()?;
-        Self::read(&environment, service)
+        Self::read(&environment_of(pid)?, service)
     }
 
     fn read(environment: &[u8], service: &str) -> Option<Self> {
@@ -65,19 +62,51 @@ impl Marks {
 /// # Errors
 /// When `/proc` cannot be read.
 pub(super) fn find(service: &str) -> std::io::Result<Vec<Marked>> {
-    let marked = |pid| {
-        let marks = Marks::of(pid, service)?;
+    let mut marked = Vec::new();
+    let mut unclear = look(procfs::all()?, service, &mut marked);
+    // one that just becomes another program shows no environment for a moment, and some never have one
+    for _ in 0..limits::MARKS_LOOKS {
+        if unclear.is_empty() {
+            break;
+        }
+        std::thread::park_timeout(limits::MARKS_LOOK_EVERY);
+        unclear = look(unclear, service, &mut marked);
+    }
+    Ok(marked)
+}
+
+/// Adds those of `pids` that are marked; answers which show no environment at all.
+fn look(pids: Vec<u32>, service: &str, marked: &mut Vec<Marked>) -> Vec<u32> {
+    let mut unclear = Vec::new();
+    for pid in pids {
+        let Some(environment) = environment_of(pid) else { continue };
+        let marks = Marks::read(&environment, service);
+        if marks.is_none() && !environment.is_empty() {
+            continue;
+        }
         // asked afterwards, and its marks stay as they are: no other process is described
-        let stat = procfs::stat(pid).ok().filter(|stat| !stat.has_ended())?;
-        Some(Marked {
-            pid,
-            start_ticks: stat.start_ticks,
-            group: stat.group,
-            has_endpoint: marks.endpoint.is_some(),
-            key: marks.key,
-        })
-    };
-    Ok(procfs::all()?.into_iter().filter_map(marked).collect())
+        let Some(stat) = procfs::stat(pid).ok().filter(|stat| !stat.has_ended()) else { continue };
+        match marks {
+            Some(Marks { key, endpoint }) => marked.push(Marked {
+                pid,
+                start_ticks: stat.start_ticks,
+                group: stat.group,
+                endpoint,
+                key,
+            }),
+            None if stat.is_of_kernel => {}
+            None => unclear.push(pid),
+        }
+    }
+    unclear
+}
+
+/// `None` where it may not be read, or there is no such process.
+fn environment_of(pid: u32) -> Option<Vec<u8>> {
+    let mut environment = Vec::new();
+    let file = File::open(format!("/proc/{pid}/environ")).ok()?;
+    file.take(limits::ENVIRONMENT_BYTES).read_to_end(&mut environment).ok()?;
+    Some(environment)
 }
 
 /// What the pid of a process on record leads to; `None` when there is nothing. `parents`: whose children are ours.

@@ -233,7 +233,8 @@ impl LocalLauncher {
         self.spawner.refuse_spawns();
         let (done, wait) = std::sync::mpsc::sync_channel(1);
         self.order(order(limit, done));
-        let left = wait.recv_timeout(limit + limits::LAUNCHER_END_MARGIN);
+        let margin = limits::LAUNCHER_END_MARGIN + limits::STATE_END;
+        let left = wait.recv_timeout(limit + margin);
         self.output.send(OutputOrder::End);
         match left {
             Ok(left) => {

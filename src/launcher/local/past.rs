@@ -1,6 +1,6 @@
 //! What an earlier core of this service left: read, looked at, taken over. Done once, before the launcher takes orders.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -31,6 +31,8 @@ pub(super) struct Past {
     pub gone: Vec<Report>,
     /// What is to be told.
     pub notices: Vec<LauncherNotice>,
+    /// Of whom another thing is known now than was written down.
+    pub changed: BTreeSet<InstanceId>,
 }
 
 /// A process that was taken over.
@@ -162,6 +164,7 @@ impl Past {
             facts.recorded.push(Recorded {
                 instance: instance.clone(),
                 last: record.as_ref().map(LastKnown::of),
+                endpoint: record.as_ref().map(|record| record.endpoint.clone()),
                 process: process.as_ref().map(|(process, _)| RecordedProcess {
                     generation: process.generation,
                     pid: process.pid,
@@ -231,6 +234,7 @@ impl Past {
             let is_of_process = record.started_at.is_some_and(|at| at.at >= file.started.at);
             if !is_of_process {
                 record.started_at = Some(file.started);
+                self.changed.insert(key.instance.clone());
             }
             if record.state == "starting" {
                 ready = process_file::channel(held, child.notify_path.as_deref());
@@ -247,6 +251,7 @@ impl Past {
 
     /// A process that its instance's record says to run, and that does not.
     fn gone(&mut self, key: ProcessKey, file: Option<&ProcessFile>) {
+        self.changed.insert(key.instance.clone());
         let expected = self.records.get(&key.instance).map(LastKnown::of);
         if expected.is_some_and(|last| last.may_live && last.generation == key.generation) {
             let output = file.map(process_file::last_output).unwrap_or_default();
@@ -256,6 +261,7 @@ impl Past {
     }
 
     fn end(&mut self, key: &ProcessKey, pid: u32, start_ticks: u64, group: bool) {
+        self.changed.insert(key.instance.clone());
         marks::end(pid, start_ticks, group);
         let model = self.model_of(key);
         let cause = format!("pid {pid} was of this service, and nobody would ever use it");
@@ -284,6 +290,7 @@ impl Past {
             }
             before => InstanceRecord { endpoint, ..fresh_record(key, known, before) },
         };
+        self.changed.insert(key.instance.clone());
         self.records
             .insert(key.instance.clone(), InstanceRecord { started_at: Some(started), ..record });
         let log_length = std::fs::metadata(&known.log_path).map_or(0, |facts| facts.len());

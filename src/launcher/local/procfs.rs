@@ -10,6 +10,9 @@ use crate::limits;
 /// Unit of CPU times in `/proc`. Part of the kernel's interface: 100 a second on every Linux that Rust's standard library runs on.
 const TICKS_PER_SECOND: u64 = 100;
 
+/// PF_KTHREAD.
+const KERNEL_THREAD: u64 = 0x0020_0000;
+
 /// The fields of `/proc/PID/stat` that are used here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ProcessStat {
@@ -19,6 +22,8 @@ pub(super) struct ProcessStat {
     pub parent: u32,
     /// Field 5, its group.
     pub group: u32,
+    /// Field 9 says that it is a thread of the kernel.
+    pub is_of_kernel: bool,
     /// User and system time of the process alone; a process that was not reaped yet still has it.
     pub own_cpu_ticks: u64,
     /// User and system time of the process and of its children that were waited for.
@@ -69,6 +74,7 @@ fn parse_stat(text: &[u8]) -> Option<ProcessStat> {
         state: fields.first()?.chars().next()?,
         parent: id(4)?,
         group: id(5)?,
+        is_of_kernel: number(9)? & KERNEL_THREAD != 0,
         own_cpu_ticks,
         cpu_ticks,
         start_ticks: number(22)?,
@@ -159,6 +165,7 @@ mod tests {
                 state: 'S',
                 parent: 1,
                 group: 42,
+                is_of_kernel: false,
                 own_cpu_ticks: 3,
                 cpu_ticks: 10,
                 start_ticks: 987_654

@@ -13,15 +13,16 @@ use symphony::ids::{Generation, InstanceId, ModelName, ProcessKey};
 use symphony::launcher::exit_cause::ExitCause;
 use symphony::launcher::local::{LocalLauncher, LocalOptions};
 use symphony::launcher::{
-    ExitStatus, Launcher, ProcessCommand, ReadyChannel, ReadyEnd, Report, SpawnError, SpawnOrder,
+    ExitStatus, Launcher, LauncherNotice, ProcessCommand, ReadyChannel, ReadyEnd, Report,
+    SpawnError, SpawnOrder,
 };
 use symphony::settings::policy::{LogFilePolicy, ResourceLimits};
 
 /// Far more than any machine needs: only a fault takes that long.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Passes reports to the test's thread.
-struct Ear(Sender<Report>);
+/// Passes reports and notices to the test's thread.
+struct Ear(Sender<Report>, Sender<LauncherNotice>);
 
 impl Actor for Ear {
     type Context = Context<Self>;
@@ -35,10 +36,18 @@ impl Handler<Report> for Ear {
     }
 }
 
+impl Handler<LauncherNotice> for Ear {
+    type Result = ();
+    fn handle(&mut self, notice: LauncherNotice, _: &mut Self::Context) {
+        let _ = self.1.send(notice);
+    }
+}
+
 /// A launcher and its reports. Dropping it leaves nothing behind.
 pub struct Bench {
     pub launcher: LocalLauncher,
     pub folder: tempfile::TempDir,
+    pub notices: Receiver<LauncherNotice>,
     reports: Receiver<Report>,
     unread: Mutex<VecDeque<Report>>,
     system: System,
@@ -53,20 +62,23 @@ impl Bench {
     pub fn with(options: LocalOptions) -> Self {
         let launcher = LocalLauncher::start(options).expect("the launcher starts");
         let (sender, reports) = channel();
+        let (told, notices) = channel();
         let (ready, wait) = channel();
         let thread = std::thread::spawn(move || {
             let runner = System::new();
             runner.block_on(async {
-                let ear = Ear(sender).start().recipient();
-                ready.send((System::current(), ear)).expect("the test waits");
+                let ear = Ear(sender, told).start();
+                let ears = (ear.clone().recipient(), ear.recipient());
+                ready.send((System::current(), ears)).expect("the test waits");
             });
             runner.run().expect("the system ends well");
         });
-        let (system, ear) = wait.recv().expect("the system starts");
+        let (system, (ear, other_ear)) = wait.recv().expect("the system starts");
         launcher.subscribe(ear);
+        launcher.tell_notices(other_ear);
         let folder = tempfile::tempdir().expect("a private folder");
         let unread = Mutex::default();
-        Self { launcher, folder, reports, unread, system, thread: Some(thread) }
+        Self { launcher, folder, notices, reports, unread, system, thread: Some(thread) }
     }
 
     /// An order for `model`'s first process.
@@ -184,6 +196,17 @@ impl Bench {
                 processes.into_iter().map(|(key, _)| key).collect()
             }
             other => unreachable!("{other:?}"),
+        }
+    }
+
+    /// Waits for a notice of this kind, and tells its cause; others before it are of no interest.
+    pub fn notice(&self, kind: &str) -> String {
+        loop {
+            match self.notices.recv_timeout(PATIENCE) {
+                Ok(notice) if notice.kind == kind => return notice.cause,
+                Ok(_) => {}
+                Err(error) => panic!("no notice {kind} came ({error})"),
+            }
         }
     }
 

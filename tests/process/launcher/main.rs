@@ -7,6 +7,7 @@
 )]
 #![allow(missing_docs, reason = "tests")]
 
+mod adoption;
 mod bench;
 mod cgroups;
 mod inheritance;

@@ -43,7 +43,7 @@ impl Spawner {
         for adopted in past.children {
             self.adopt(adopted)?;
         }
-        for instance in self.records.keys().cloned().collect::<Vec<_>>() {
+        for instance in past.changed {
             self.note(&instance);
         }
         for report in past.gone {
