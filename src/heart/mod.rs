@@ -9,7 +9,7 @@
 //! It knows processes, signals and descriptors, and neither actors nor models nor settings: what is small does not fail.
 //!
 //! - [`protocol`]: what the two tell each other; [`channel`]: how it gets across; [`link`]: the core's side
-//! - [`core`](self::core): what the heart decides; [`run`]: the loop that does it
+//! - [`core`]: what the heart decides; [`run`]: the loop that does it
 //! - [`process`]: the running core; [`binaries`]: what it is made of; [`children`], [`ending`]: the other children, and their end; [`store`]: held descriptors
 //! - [`guard`]: what ends the backends when heart and core are both killed, by a [`hunt`] and its [`leavings`]; [`guarding`]: the heart's side of it
 //! - [`pid_file`], [`options`], [`log`], [`signals`], [`procfs`]: what they stand on
