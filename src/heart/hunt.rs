@@ -129,6 +129,7 @@ mod tests {
             started: clock.started(),
             last_event: 0,
             awaited: Default::default(),
+            autostart: Default::default(),
         };
         state.write_service(&service).expect("written");
         for (n, process) in processes.into_iter().enumerate() {

@@ -406,6 +406,24 @@ fn what_was_forgotten_and_still_lived_is_ended_by_the_next() {
 }
 
 #[test]
+fn what_starts_with_the_service_is_loaded_once() {
+    let place = Place::new();
+    let with = |models: &[&str]| {
+        let awaited = models.iter().map(|model| instance(model)).collect();
+        bench(StateOptions { awaited, ..place.options() })
+    };
+    let first = with(&["a", "b", "gone"]);
+    // taken in hand, and forgotten again: somebody unloaded it
+    first.launcher.keep(record("a", "starting"));
+    first.launcher.forget(&instance("a"));
+    first.launcher.let_go(PATIENCE);
+    // this one was killed before it came to that model, and another one is new
+    let next = with(&["a", "b", "new"]);
+    let awaited = &next.launcher.continuation().expect("it goes on").awaited;
+    assert_eq!(*awaited, BTreeSet::from([instance("b"), instance("new")]));
+}
+
+#[test]
 fn a_folder_that_others_may_write_in_is_refused() {
     use std::os::unix::fs::PermissionsExt;
     let place = Place::new();
