@@ -5,9 +5,12 @@
 mod ground;
 mod heart;
 mod herald;
+mod letting_go;
 mod listening;
 mod outside;
 mod reloads;
+mod remnant;
+mod upgrading;
 mod wishes;
 
 use std::net::TcpListener;
@@ -22,6 +25,8 @@ use self::ground::Ground;
 use self::heart::HeartSide;
 use self::herald::{Herald, Voice, Word};
 use self::reloads::{Asker, Reloads};
+pub use self::remnant::{End, Remnant, Served};
+use self::upgrading::Upgrades;
 use self::wishes::StopOnce;
 pub use self::wishes::{Signals, Wish, Wishes};
 use crate::clock::Clock;
@@ -48,6 +53,7 @@ use crate::supervision::supervisor::wait_for_exit;
 use crate::supervision::tree::TreeNode;
 use crate::supervision::watchdog::Watchdog;
 use crate::supervision::{ExitReason, RunningChild, Supervisor};
+use crate::upgrade::Inheritance;
 
 /// Reads the settings again for `reload` and SIGHUP; the error text names every fault. Runs on a thread of its own,
 /// one at a time; one that never returns keeps later reloads waiting, and nothing else.
@@ -68,6 +74,8 @@ pub struct ServeOptions {
     pub is_symphony_program: bool,
     /// The heart that started this process.
     pub heart: Option<Connection>,
+    /// What another binary must cope with that is to take over. Without it, or without a heart, an upgrade is refused.
+    pub inheritance: Option<Inheritance>,
     /// Told how the service stands; `None`: nobody waits for it.
     pub notifier: Option<Notifier>,
     /// Sockets that were opened for the service before its start. Those that listen on one of its TCP endpoints are used,
@@ -93,21 +101,26 @@ pub enum ServeError {
 ///
 /// # Errors
 /// [`ServeError`]; the processes of all backends are gone then, too, unless a heart lives that starts the service again.
-pub fn serve(settings: Settings, options: ServeOptions) -> Result<(), ServeError> {
+pub fn serve(settings: Settings, options: ServeOptions) -> Result<Served, ServeError> {
     // made here, since actix panics where it cannot be made
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| {
         ServeError::Startup(format!("cannot make the runtime of the service: {error}"))
     })?;
     let system = actix_rt::System::with_tokio_rt(|| runtime);
-    system.block_on(async {
-        // before anything is started, so that no moment is without them
-        let signals = Signals::listen().map_err(|error| ServeError::Startup(error.to_string()))?;
-        if options.stop_asked.as_ref().is_some_and(|asked| asked.load(Ordering::Acquire)) {
-            return Ok(());
-        }
+    // before anything is started, so that no moment is without them
+    let signals = system.block_on(async { Signals::listen() });
+    let mut signals = signals.map_err(|error| ServeError::Startup(error.to_string()))?;
+    if options.stop_asked.as_ref().is_some_and(|asked| asked.load(Ordering::Acquire)) {
+        return Ok(Served::Stopped);
+    }
+    let end = system.block_on(async {
         let service = Service::start(settings, options).await?;
-        service.run(signals).await
+        service.run(&mut signals).await
+    })?;
+    Ok(match end {
+        End::Stopped => Served::Stopped,
+        End::LetGo(relay) => Served::LetGo(Remnant { system, signals, relay }),
     })
 }
 
@@ -125,6 +138,7 @@ pub struct Service {
     exit: Option<RunningChild>,
     wishes: mpsc::Receiver<Control>,
     reloads: Reloads,
+    upgrades: Upgrades,
     heart: Option<HeartSide>,
     herald: Herald,
     listeners: Listeners,
@@ -204,10 +218,14 @@ impl Service {
             }
         };
         let reloads = Reloads::new(options.loader);
+        let mut upgrades = Upgrades::new(options.inheritance);
         let mut notices = Vec::new();
         if let Some(heart) = &mut heart {
             heart.beat_for(root.clone());
             notices = std::mem::take(&mut heart.notices);
+            if let Some((underway, reason)) = heart.upgrade.take() {
+                upgrades.settle(underway, reason, wiring.clone());
+            }
         }
         let voice = Voice::of(options.notifier, heart.as_ref().map(|heart| &heart.link));
         let service = Self {
@@ -217,6 +235,7 @@ impl Service {
             exit: Some(exit),
             wishes,
             reloads,
+            upgrades,
             heart,
             listeners,
             _watchdog: watchdog,
@@ -236,6 +255,7 @@ impl Service {
         }
         service.tell_heart_grace();
         service.tell_heart(FromCore::Ready);
+        service.tell_heart(FromCore::Release { name: letting_go::HELD.to_owned() });
         Ok(service)
     }
 
@@ -279,11 +299,12 @@ impl Service {
         picture::draw(self.root.clone(), &self.wiring).await
     }
 
-    /// Runs until it is asked to stop, by a signal or over a gateway; then ends everything in order.
+    /// Runs until it is asked to stop, by a signal or over a gateway; then ends everything in order. Or until another binary
+    /// is to take over; then it leaves everything to that one.
     ///
     /// # Errors
     /// [`ServeError::GaveUp`] when the root supervisor used up its restarts.
-    pub async fn run(mut self, mut signals: impl Wishes) -> Result<(), ServeError> {
+    pub async fn run(mut self, mut signals: impl Wishes) -> Result<End, ServeError> {
         let root = self.exit.take();
         let mut exit = Box::pin(async move {
             match root {
@@ -304,6 +325,13 @@ impl Service {
                     }
                     self.record("heart_lost", Some("nothing will replace this service when it fails".into()));
                 }
+                (tried, asker) = self.upgrades.tried() => match self.hand_over(tried).await {
+                    Ok((candidate, relay)) => {
+                        return Ok(self.let_go(&candidate, relay, exit).await);
+                    }
+                    // whoever asked may have left
+                    Err(refusal) => drop(asker.send(refusal)),
+                },
                 (read, askers) = self.reloads.read() => {
                     let outcome = read.and_then(|fresh| self.apply(fresh));
                     tell_reload(&outcome);
@@ -324,7 +352,13 @@ impl Service {
                             let _ = answer.send(picture::draw(root, &wiring).await);
                         });
                     }
+                    Control::Upgrade(binary, asker) => {
+                        let obstacle = self.obstacle_to_upgrade();
+                        self.upgrades.ask(binary, asker, obstacle);
+                    }
+                    Control::UpgradeOutcome(asker) => self.upgrades.tell_outcome(asker),
                     Control::Panic(part, answer) => {
+                        panics::of_main_loop(&part, &self.wiring);
                         let wiring = self.wiring.clone();
                         actix_rt::spawn(panics::make(part, wiring, answer));
                     }
@@ -351,7 +385,7 @@ impl Service {
         // the gateway has closed its own: from now on clients are refused
         listening::close(self.listeners, self.heart.as_ref().map(|heart| &heart.link));
         outside::end(&self.wiring).await;
-        Ok(())
+        Ok(End::Stopped)
     }
 
     fn reload(&mut self, asker: Option<Asker>) {
@@ -380,7 +414,7 @@ impl Service {
     /// # Errors
     /// As [`Service::run`].
     pub async fn stop(self) -> Result<(), ServeError> {
-        self.run(StopOnce(false)).await
+        self.run(StopOnce(false)).await.map(drop)
     }
 
     fn apply(&self, fresh: Settings) -> Result<ReloadOutcome, String> {

@@ -40,6 +40,7 @@
 //! - [`events`]: what happened, for people and subscribers
 //! - [`supervision`]: the generic OTP layer that all actors stand on
 //! - [`engine`]: the embedded backend, in a process of its own
+//! - [`upgrade`]: a new binary is tried before it takes over
 //! - [`settings`], [`telemetry`]: file, environment and flags; the service's own log
 //! - [`limits`], [`ids`], [`clock`], [`protocols`]: every bound with its reason; names; time; wire messages
 //!
@@ -74,6 +75,7 @@ pub mod settings;
 pub mod state;
 pub mod supervision;
 pub mod telemetry;
+pub mod upgrade;
 
 /// The Rust of `README.md` compiles.
 #[cfg(doctest)]

@@ -98,6 +98,44 @@ pub const SOCKET_LINGER: Duration = Duration::from_millis(500);
 /// A correlation id is echoed, so its length is bounded: a uuid has 36 bytes.
 pub const CORRELATION_ID_BYTES: usize = 1024;
 
+/// A gateway whose sockets were handed over to a new service goes on to pass its clients on to that one; nobody asked for so
+/// long, and it ends. A person's next command comes later or reaches the new one, programs that poll do so each second.
+pub const RELAY_QUIET: Duration = Duration::from_secs(2);
+/// How long it passes on clients that ask without such a pause: they may connect anew any time, and most do.
+pub const RELAY_FOR: Duration = Duration::from_secs(15 * 60);
+/// After that it waits so long for a shorter pause of all of them.
+pub const RELAY_LAST: Duration = Duration::from_secs(60);
+/// The pause that will do then: a client that asked within it is not in the midst of a request.
+pub const RELAY_LAST_QUIET: Duration = Duration::from_millis(50);
+/// Clients whose requests it has under way at one time, each over a socket of about 50 KiB. libzmq gives 1,023 of them.
+pub const RELAY_LINKS: usize = 512;
+/// Requests that it has under way: as many as a gateway has.
+pub const RELAY_OWED: usize = GATEWAY_CREDITS + GATEWAY_DESK_REQUESTS;
+/// Such a socket takes no further request after this: where the new service is replaced in turn, the next request finds the
+/// newest one, well before [`RELAY_QUIET`] is over.
+pub const RELAY_LINK_AGE: Duration = Duration::from_secs(1);
+/// How often it looks whether the new service has come, while requests wait: a new core takes some tenths of a second.
+pub const RELAY_LOOK_EVERY: Duration = Duration::from_millis(5);
+/// How long a new binary may take to answer one question when it is tried: milliseconds, on a disk that sleeps some seconds.
+pub const TRIAL: Duration = Duration::from_secs(20);
+/// What it may write in an answer: the effective configuration of 10,000 models is the longest.
+pub const TRIAL_OUTPUT_BYTES: usize = CONFIG_BYTES as usize;
+/// Characters of its words that are told when it is refused: some faults of a configuration.
+pub const TRIAL_WORDS: usize = 2000;
+/// Before a gateway hands its sockets over, unloads that are under way may end: most do at once, and what does not is asked of
+/// the new service.
+pub const HANDOVER_UNLOADS: Duration = Duration::from_secs(5);
+/// How long a new service waits for the models of the one before it to be taken up, before it says that they were lost: a
+/// thousand take less than a second.
+pub const TAKEN_UP: Duration = Duration::from_secs(10);
+/// How often it looks.
+pub const TAKEN_UP_EVERY: Duration = Duration::from_millis(5);
+/// What one service leaves to the next about an upgrade: [`MODELS`] names and pids.
+pub const UPGRADE_NOTE_BYTES: u64 = 4 * 1024 * 1024;
+/// How long requests inside the tree may take to come out of it when the sockets are handed over: they are given up, which
+/// takes microseconds.
+pub const HANDOVER_SETTLES: Duration = Duration::from_secs(2);
+
 /// `load-model` without `wait` answers after this long at the latest: the Python CLI gives up after 2 s.
 pub const LOAD_PATIENCE: Duration = Duration::from_millis(1500);
 /// Requests waiting for one model to get ready.
@@ -169,6 +207,12 @@ pub const TREE_STOP: Duration = Duration::from_secs(10);
 pub const CLI_PATIENCE: Duration = Duration::from_secs(10);
 /// How long the command line waits for a model to load: the stall limit of a start has the same length.
 pub const CLI_LOAD_PATIENCE: Duration = Duration::from_secs(300);
+/// How long the command line waits for a service that lives and whose core is just being replaced: a start with a thousand
+/// models takes a second.
+pub const CLI_GAP: Duration = Duration::from_secs(10);
+/// How long the command line waits for an upgrade: the trial of the binary, and a new core that is given up at its limit
+/// (a minute, unless it is configured otherwise).
+pub const CLI_UPGRADE_PATIENCE: Duration = Duration::from_secs(300);
 /// A reply that the command line takes. 10,000 models with their last lines of output have about 40 MiB.
 pub const CLI_REPLY_BYTES: i64 = 64 * 1024 * 1024;
 /// While the command line waits it looks this often whether anybody still listens on the endpoint.

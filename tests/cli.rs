@@ -4,6 +4,8 @@
 mod absence;
 #[path = "cli/demo.rs"]
 mod demo;
+#[path = "cli/gap.rs"]
+mod gap;
 #[path = "cli/models.rs"]
 mod models;
 #[path = "cli/program.rs"]

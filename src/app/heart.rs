@@ -6,6 +6,7 @@ use actix::Addr;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::letting_go;
 use crate::clock::Clock;
 use crate::gateway::heart_view::{HeartFacts, HeartView};
 use crate::heart::link::{Connection, HeartLink, LinkError};
@@ -14,12 +15,15 @@ use crate::launcher::local::HeartAccess;
 use crate::limits;
 use crate::supervision::Supervisor;
 use crate::supervision::supervisor::CountChildren;
+use crate::upgrade::outcome::Underway;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct HeartSide {
     /// The way to it.
     pub link: HeartLink,
+    /// The upgrade that this core comes out of, and why it failed, if it did.
+    pub upgrade: Option<(Underway, Option<String>)>,
     /// What the heart wants on record: kinds of events, with their causes.
     pub notices: Vec<(&'static str, String)>,
     view: watch::Sender<Option<HeartView>>,
@@ -34,7 +38,15 @@ impl HeartSide {
     /// When no thread or descriptor is left.
     pub fn begin(mut connection: Connection) -> Result<(Self, HeartAccess, HeartFacts), LinkError> {
         let welcome = std::mem::take(&mut connection.welcome);
-        let held = std::mem::take(&mut connection.held);
+        let mut held = std::mem::take(&mut connection.held);
+        let upgrade = held.remove(letting_go::HELD).and_then(|note| {
+            let read = letting_go::read(note);
+            let read =
+                read.inspect_err(|error| tracing::warn!(%error, "what was left of an upgrade"));
+            // a core that died before it let go was replaced by its own kind
+            let reason = welcome.notice.clone().or_else(|| welcome.replaces.clone());
+            read.ok().map(|underway| (underway, reason))
+        });
         let (view, facts) = HeartFacts::channel(Some(HeartView {
             pid: welcome.heart_pid,
             version: welcome.heart_version,
@@ -56,7 +68,7 @@ impl HeartSide {
         let failed = welcome.notice.map(|notice| ("upgrade_failed", notice));
         let notices = replaced.into_iter().chain(failed).collect();
         let access = HeartAccess { link: link.clone(), pid: welcome.heart_pid, held };
-        Ok((Self { link, notices, view, lost, beats: None }, access, facts))
+        Ok((Self { link, upgrade, notices, view, lost, beats: None }, access, facts))
     }
 
     /// Beats for as long as this tree makes progress.

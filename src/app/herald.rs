@@ -105,6 +105,11 @@ impl Herald {
         }))
     }
 
+    /// Says no more: whoever comes next speaks.
+    pub(super) fn fall_silent(&mut self) {
+        self.0 = None;
+    }
+
     /// Whether a manager of services listens: one that starts the service anew when it fails.
     pub(super) fn is_heard(&self) -> bool {
         self.0.is_some()

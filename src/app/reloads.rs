@@ -50,6 +50,11 @@ impl Reloads {
         }
     }
 
+    /// Whether one is under way.
+    pub(super) fn is_reading(&self) -> bool {
+        self.reading.is_some()
+    }
+
     fn begin(&mut self) {
         self.again = false;
         let (tell, read) = oneshot::channel();
@@ -62,11 +67,6 @@ impl Reloads {
             }
         }
         self.reading = Some(Reading { read, askers });
-    }
-
-    /// Whether one is under way.
-    pub(super) fn is_reading(&self) -> bool {
-        self.reading.is_some()
     }
 
     /// The configuration that was read, with those who wait for what becomes of it; pending while none is being read.

@@ -17,6 +17,12 @@ pub trait Wishes {
     fn next(&mut self) -> impl Future<Output = Wish>;
 }
 
+impl<W: Wishes> Wishes for &mut W {
+    fn next(&mut self) -> impl Future<Output = Wish> {
+        W::next(self)
+    }
+}
+
 /// SIGTERM and SIGINT stop, SIGHUP reloads.
 #[derive(Debug)]
 pub struct Signals {

@@ -52,6 +52,11 @@ Examples:
   symphony chaos --faults 5 --only kill        the running service: five kills
   symphony --json chaos --start --seed 7       the same faults at each run, for programs";
 
+const UPGRADE_HELP: &str = "\
+The new binary is tried first: its version, the configuration in force, the state of the models that run. Then it takes \
+over: processes keep their pids and endpoints, clients stay connected, no request is lost. If it does not get ready, the \
+old one goes on and the reason is told (exit code 1).";
+
 /// Stands over the flags that every command takes, apart from those of the command itself.
 const COMMON: &str = "Common options";
 
@@ -134,6 +139,9 @@ pub enum Command {
     Handshake(HandshakeArgs),
     /// Read the configuration again and apply what changed
     Reload,
+    /// Let another binary take over while the models run on
+    #[command(after_help = UPGRADE_HELP)]
+    Upgrade(UpgradeArgs),
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -152,6 +160,9 @@ pub enum Command {
     Completions(CompletionsArgs),
     /// Print a manual page in roff
     Man(ManArgs),
+    /// Look at what a service wrote down of its models
+    #[command(subcommand, hide = true)]
+    State(StateCommand),
     /// Set up a backend's process from inside, then become its program
     #[command(hide = true)]
     ExecShim(ExecShimArgs),
@@ -252,6 +263,14 @@ pub struct HandshakeArgs {
     pub model: Option<String>,
 }
 
+/// `upgrade`.
+#[derive(Debug, Args)]
+pub struct UpgradeArgs {
+    /// The new binary [default: what lies now where the running one was started from]
+    #[arg(long, value_name = "PATH")]
+    pub binary: Option<PathBuf>,
+}
+
 /// `config`.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
@@ -264,6 +283,16 @@ pub enum ConfigCommand {
     Show,
     /// Print the JSON schema of the configuration file
     Schema,
+}
+
+/// `state`.
+#[derive(Debug, Subcommand)]
+pub enum StateCommand {
+    /// Tell whether this program could take the models over that are written down in a folder
+    Check {
+        /// The folder of state files
+        folder: PathBuf,
+    },
 }
 
 /// `chaos`.
@@ -333,7 +362,7 @@ pub struct ManArgs {
 }
 
 /// Commands that read no configuration, or where `--config` means something else.
-const WITHOUT_CONFIG: [&str; 8] = [
+const WITHOUT_CONFIG: [&str; 9] = [
     "load-model",
     "demo",
     "backend",
@@ -341,6 +370,7 @@ const WITHOUT_CONFIG: [&str; 8] = [
     "uninstall-model",
     "completions",
     "man",
+    "state",
     "exec-shim",
 ];
 
@@ -387,96 +417,5 @@ fn innermost_config(matches: &ArgMatches) -> Option<PathBuf> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(line: &str) -> Result<Invocation, clap::Error> {
-        let words = std::iter::once("symphony").chain(line.split_whitespace());
-        Invocation::parse(words.map(OsString::from))
-    }
-
-    fn parsed(line: &str) -> Invocation {
-        parse(line).unwrap_or_else(|error| panic!("{line}: {error}"))
-    }
-
-    #[test]
-    fn the_definition_is_sound() {
-        command().debug_assert();
-    }
-
-    #[test]
-    fn config_stands_before_or_after_the_command() {
-        for line in ["--config F status", "status --config F", "--config G status --config F"] {
-            assert_eq!(parsed(line).config, Some("F".into()), "{line}");
-        }
-        assert_eq!(parsed("config show --config F").config, Some("F".into()));
-        assert_eq!(parsed("start-service --config F").config, Some("F".into()));
-    }
-
-    #[test]
-    fn config_of_load_model_is_the_models() {
-        let invocation = parsed("--config F load-model m --config P");
-        assert_eq!(invocation.config, Some("F".into()));
-        let Command::LoadModel(args) = invocation.command else { panic!("another command") };
-        assert_eq!(args.config_path.as_deref(), Some("P"));
-        let Command::LoadModel(args) = parsed("load m --config-path P").command else {
-            panic!("another command")
-        };
-        assert_eq!(args.config_path.as_deref(), Some("P"));
-    }
-
-    #[test]
-    fn short_names() {
-        let pairs = [
-            ("up", "StartService"),
-            ("down", "StopService"),
-            ("ps", "Status"),
-            ("load m", "LoadModel"),
-            ("unload m", "UnloadModel"),
-            ("restart m", "RestartModel"),
-            ("ls", "ListModels"),
-        ];
-        for (line, variant) in pairs {
-            let command = format!("{:?}", parsed(line).command);
-            assert!(command.starts_with(variant), "{line}: {command}");
-        }
-    }
-
-    #[test]
-    fn flags_of_every_command_stand_anywhere() {
-        let invocation = parsed("status --json --endpoint ipc:///tmp/x --timeout 300ms");
-        assert!(invocation.flags.json);
-        assert_eq!(invocation.flags.endpoint.as_deref(), Some("ipc:///tmp/x"));
-        assert_eq!(invocation.flags.timeout, Some(Duration::from_millis(300)));
-        assert_eq!(parsed("--timeout 5 status").flags.timeout, Some(Duration::from_secs(5)));
-    }
-
-    #[test]
-    fn wrong_usage_is_refused() {
-        let lines = [
-            "nonsense",
-            "load-model",
-            "load-model a b",
-            "status --timeout never",
-            "status --endpoint nowhere",
-            "serve --log-level LOUD",
-            "serve --log-format xml",
-            "logs -n 999999 m",
-            "logs -n -1 m",
-            "completions sh",
-            "config",
-        ];
-        for line in lines {
-            let error = parse(line).expect_err(line);
-            assert!(error.use_stderr(), "{line}");
-        }
-    }
-
-    #[test]
-    fn log_levels_in_any_case() {
-        for level in ["DEBUG", "warn", "Warning", "eRRor", "info"] {
-            parsed(&format!("serve --log-level {level}"));
-            parsed(&format!("start-service --daemonize --log-level {level}"));
-        }
-    }
-}
+#[path = "args_tests.rs"]
+mod tests;

@@ -12,6 +12,7 @@ pub mod early_stop;
 pub mod error;
 pub mod exec_shim;
 pub mod follow;
+pub mod gap;
 pub mod given;
 pub mod heart;
 pub mod helper;

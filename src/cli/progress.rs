@@ -49,8 +49,31 @@ pub fn wait(
     outcome
 }
 
+/// Waits for the answer to a request that has no state to be asked for, and shows the time on a terminal.
+///
+/// # Errors
+/// [`ClientError`].
+pub fn wait_for(
+    client: &Client,
+    pending: &Pending,
+    what: &str,
+    patience: Duration,
+    output: &Output,
+) -> Result<Answer, ClientError> {
+    let spinner = output.shows_progress().then(|| spinning(what.to_owned()));
+    let outcome = client.receive(pending, patience);
+    if let Some(spinner) = spinner {
+        spinner.finish_and_clear();
+    }
+    outcome
+}
+
 fn spinner(model: &str) -> ProgressBar {
-    let spinner = ProgressBar::new_spinner().with_message(format!("{}: waiting", one_line(model)));
+    spinning(format!("{}: waiting", one_line(model)))
+}
+
+fn spinning(message: String) -> ProgressBar {
+    let spinner = ProgressBar::new_spinner().with_message(message);
     if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}") {
         spinner.set_style(style);
     }

@@ -10,6 +10,7 @@ use super::client::reply::Answer;
 use super::client::{Client, ClientError};
 use super::configuration::{self, Request, ServiceFlags};
 use super::error::CliError;
+use super::gap;
 use super::output::Output;
 use crate::instance::messages::ModelError;
 use crate::limits;
@@ -41,7 +42,7 @@ impl Session {
         Request { config: self.config.clone(), flags: flags.clone() }
     }
 
-    /// The management endpoint: as named, else as configured. Faults elsewhere in the configuration are only told of, so
+    /// The management endpoint: as named, else as configured, where a service without a core is given a moment. Faults elsewhere in the configuration are only told of, so
     /// that a broken file keeps nobody from a running service.
     ///
     /// # Errors
@@ -52,7 +53,11 @@ impl Session {
         }
         let request = self.configuration(&ServiceFlags::default());
         let error = match configuration::load(&request) {
-            Ok(settings) => return Ok(settings.endpoints.cli_management),
+            Ok(settings) => {
+                let endpoint = settings.endpoints.cli_management;
+                gap::wait_for_core(&endpoint, &settings.service.runtime_dir, self.patience());
+                return Ok(endpoint);
+            }
             Err(CliError::Configuration(error)) => error,
             Err(other) => return Err(other),
         };
@@ -96,6 +101,11 @@ impl Session {
     /// How long a model may take to load.
     pub fn load_patience(&self) -> Duration {
         self.timeout.unwrap_or(limits::CLI_LOAD_PATIENCE)
+    }
+
+    /// How long an upgrade may take.
+    pub fn upgrade_patience(&self) -> Duration {
+        self.timeout.unwrap_or(limits::CLI_UPGRADE_PATIENCE)
     }
 
     /// How long a daemon may take to get ready.

@@ -18,6 +18,7 @@ use crate::heart::protocol::FromCore;
 use crate::heart::store;
 use crate::limits;
 use crate::settings::model::Settings;
+use crate::state;
 
 /// See the module.
 pub struct Surroundings {
@@ -41,7 +42,7 @@ pub fn meet_heart() -> Result<Connection, CliError> {
     let hello = FromCore::Hello {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
-        state_version: 1,
+        state_version: state::VERSION,
     };
     Connection::open(&hello).map_err(|error| CliError::Failed(format!("cannot start: {error}")))
 }

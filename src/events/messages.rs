@@ -29,7 +29,7 @@ pub struct LifecycleEvent {
     /// `unkillable`, `actor_failed`, `actor_restarted`, `wedged`, `escalated`, `group_restarting`,
     /// `group_parked`, `group_gave_up`, `group_not_started`, `adopted`, `not_adopted`, `leftover_ended`, `outdated`,
     /// `state_damaged`, `state_dropped`, `state_unsaved`, `state_saved`, `reloaded`, `service_started`, `service_stopping`,
-    /// `core_replaced`, `upgrade_failed`, `heart_lost`.
+    /// `core_replaced`, `upgraded`, `upgrade_refused`, `upgrade_failed`, `heart_lost`.
     pub kind: String,
     /// The cause, in words.
     #[serde(skip_serializing_if = "Option::is_none", default)]

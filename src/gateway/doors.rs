@@ -13,6 +13,7 @@ use crate::instance::messages::{LoadModel, ReadLog, RestartModel, UnloadModel};
 use crate::registry::messages::AskDirect;
 use crate::settings::diff::ReloadOutcome;
 use crate::supervision::tree::TreeNode;
+use crate::upgrade::outcome::Upgraded;
 
 /// The rest of the service as a gateway sees it.
 #[derive(Clone)]
@@ -42,6 +43,8 @@ pub struct Doors {
 pub struct ServiceFacts {
     /// Of the package.
     pub version: &'static str,
+    /// The program that runs; another one may lie there by now.
+    pub binary: String,
     /// Of the core process.
     pub pid: u32,
     /// Its origin is the start of the service.
@@ -52,6 +55,8 @@ pub struct ServiceFacts {
     pub cli_endpoint: String,
     /// The folder of the models' log files.
     pub log_dir: PathBuf,
+    /// The private folder of the service.
+    pub runtime_dir: PathBuf,
     /// Whether the service was started to be tried by `chaos`: then parts of it may be made to panic.
     pub allow_chaos: bool,
     /// The parent process of the service.
@@ -67,6 +72,11 @@ pub enum Control {
     Reload(oneshot::Sender<Result<ReloadOutcome, String>>),
     /// The supervision tree as it stands.
     Tree(oneshot::Sender<TreeNode>),
+    /// Let another binary take over, by default the one at the path that this one was started from. What came of it is told
+    /// by the next service; the answer here is why it did not come to that.
+    Upgrade(Option<PathBuf>, oneshot::Sender<String>),
+    /// What became of the last upgrade.
+    UpgradeOutcome(oneshot::Sender<Result<Upgraded, String>>),
     /// Make a part of the service panic.
     Panic(Part, oneshot::Sender<Result<(), String>>),
 }
@@ -117,6 +127,25 @@ impl ControlHandle {
         let (answer, wait) = oneshot::channel();
         self.0.try_send(Control::Tree(answer)).map_err(|_| BUSY.to_owned())?;
         wait.await.map_err(|_| BUSY.to_owned())
+    }
+
+    /// Lets another binary take over. Answers only why it does not: when the service lets go, whoever asks is gone before.
+    pub async fn upgrade(&self, binary: Option<PathBuf>) -> String {
+        let (answer, wait) = oneshot::channel();
+        match self.0.try_send(Control::Upgrade(binary, answer)) {
+            Ok(()) => wait.await.unwrap_or_else(|_| BUSY.to_owned()),
+            Err(_) => BUSY.to_owned(),
+        }
+    }
+
+    /// What became of the last upgrade, where this service began with one.
+    ///
+    /// # Errors
+    /// Why it failed; also when there was none, or the service is too busy or going down.
+    pub async fn upgrade_outcome(&self) -> Result<Upgraded, String> {
+        let (answer, wait) = oneshot::channel();
+        self.0.try_send(Control::UpgradeOutcome(answer)).map_err(|_| BUSY.to_owned())?;
+        wait.await.unwrap_or_else(|_| Err(BUSY.to_owned()))
     }
 
     /// Makes a part of the service panic.

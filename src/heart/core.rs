@@ -49,8 +49,13 @@ pub struct Rules {
 pub enum Program {
     /// The one that the heart runs, wherever its file is by now.
     Own,
-    /// The one at this path.
-    At(PathBuf),
+    /// Another one.
+    At {
+        /// Where it lay when it was named.
+        path: PathBuf,
+        /// By which it is told from others that lay there.
+        number: u64,
+    },
 }
 
 /// Something that happened.
@@ -74,10 +79,12 @@ pub enum Event {
     /// The core is about to let go for another program.
     Upgrade {
         /// Which.
-        binary: PathBuf,
+        program: Program,
         /// How long that one has until it is ready.
         timeout: Duration,
     },
+    /// It has let go. It may live on for its clients, and is no core any more.
+    LetGo,
     /// The core ended; `None` when nobody knows how.
     Ended(Option<Ended>),
     /// Somebody wants an end: TERM or INT.
@@ -144,7 +151,7 @@ pub struct Core {
     program: Program,
     trial: Option<Trial>,
     /// Where the core wants to hand over to, once it has ended.
-    next: Option<(PathBuf, Duration)>,
+    next: Option<(Program, Duration)>,
     /// The process of the present core.
     pid: Option<u32>,
     /// Whether the present core was ready.
@@ -221,6 +228,18 @@ impl Core {
         self.stop_grace
     }
 
+    /// Whether the core named a program that is to follow it.
+    pub fn is_letting_go(&self) -> bool {
+        self.next.is_some()
+    }
+
+    /// All programs that may be started from now on.
+    pub fn programs(&self) -> Vec<&Program> {
+        let before = self.trial.as_ref().map(|trial| &trial.before);
+        let next = self.next.as_ref().map(|(program, _)| program);
+        [Some(&self.program), before, next].into_iter().flatten().collect()
+    }
+
     /// When to look again without any event.
     pub fn deadline(&self) -> Option<Moment> {
         let ready = self.trial.as_ref().and_then(|trial| trial.ready_until);
@@ -252,10 +271,11 @@ impl Core {
                 self.stop_grace = grace.min(limits::DURATION_MAX);
                 Vec::new()
             }
-            Event::Upgrade { binary, timeout } => {
-                self.next = Some((binary, timeout));
+            Event::Upgrade { program, timeout } => {
+                self.next = Some((program, timeout));
                 Vec::new()
             }
+            Event::LetGo => self.hand_over(now),
             Event::Ended(ended) => self.ended(ended, now),
             Event::StopAsked => self.stop(now),
             Event::AllGone => match self.phase {
@@ -374,7 +394,10 @@ impl Core {
             {
                 self.end_all(code as u8, Duration::ZERO)
             }
-            (_, Some(Ended::Code(code))) if code == i32::from(LET_GO) && self.next.is_some() => {
+            (phase, Some(Ended::Code(code)))
+                if code == i32::from(LET_GO) && self.is_letting_go() =>
+            {
+                self.phase = phase;
                 self.hand_over(now)
             }
             _ => self.core_lost(words, now),
@@ -383,8 +406,12 @@ impl Core {
 
     /// The core let go of everything for another program.
     fn hand_over(&mut self, now: Moment) -> Vec<Effect> {
-        let Some((binary, timeout)) = self.next.take() else { return Vec::new() };
-        let before = std::mem::replace(&mut self.program, Program::At(binary));
+        let Some((program, timeout)) = self.next.take() else { return Vec::new() };
+        // nobody was told of the wish but the core that is none any more
+        if self.stop_asked {
+            return self.end_all(0, self.stop_grace);
+        }
+        let before = std::mem::replace(&mut self.program, program);
         self.trial = Some(Trial { before, timeout, ready_until: None });
         self.start(now)
     }
@@ -450,7 +477,7 @@ impl Program {
     pub fn path(&self) -> Option<&Path> {
         match self {
             Self::Own => None,
-            Self::At(path) => Some(path),
+            Self::At { path, .. } => Some(path),
         }
     }
 }

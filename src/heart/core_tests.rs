@@ -290,10 +290,50 @@ fn a_core_that_cannot_even_be_started_counts() {
 fn upgrading() -> Heart {
     let mut heart = Heart::running();
     let timeout = Duration::from_secs(20);
-    heart.on(Event::Upgrade { binary: "/new".into(), timeout });
+    heart.on(Event::Upgrade { program: new(), timeout });
     heart.on(Event::Ended(Some(Ended::Code(LET_GO.into()))));
-    assert_eq!(heart.done(), [Effect::Start(Program::At("/new".into()))]);
+    assert_eq!(heart.done(), [Effect::Start(new())]);
+    assert_eq!(heart.core.programs(), [&new(), &Program::Own]);
     heart
+}
+
+fn new() -> Program {
+    Program::At { path: "/new".into(), number: 1 }
+}
+
+#[test]
+fn a_core_that_lives_on_for_its_clients_is_followed_at_once() {
+    let mut heart = Heart::running();
+    heart.on(Event::LetGo);
+    assert_eq!(heart.done(), [], "it named no program");
+    heart.on(Event::Upgrade { program: new(), timeout: Duration::from_secs(20) });
+    heart.beat_for(1);
+    assert_eq!(heart.done(), [], "it is still about to");
+    heart.on(Event::LetGo);
+    assert_eq!(heart.done(), [Effect::Start(new())]);
+    heart.on(Event::Beat);
+    heart.on(Event::Ready);
+    assert_eq!(heart.core.programs(), [&new()]);
+}
+
+#[test]
+fn a_core_that_is_killed_when_it_was_about_to_let_go_is_replaced_by_the_old_program() {
+    let mut heart = Heart::running();
+    heart.on(Event::Upgrade { program: new(), timeout: Duration::from_secs(20) });
+    heart.on(Event::Ended(KILLED));
+    assert_eq!(heart.done(), [START]);
+    assert_eq!(heart.core.programs(), [&Program::Own]);
+}
+
+#[test]
+fn a_stop_that_comes_while_the_core_lets_go_is_not_lost() {
+    let mut heart = Heart::running();
+    heart.on(Event::Upgrade { program: new(), timeout: Duration::from_secs(20) });
+    heart.on(Event::StopAsked);
+    heart.on(Event::LetGo);
+    assert_eq!(heart.done(), [Effect::PassOnStop, Effect::EndAll { grace: GRACE }]);
+    heart.on(Event::AllGone);
+    assert_eq!(heart.done(), [Effect::Exit(0)]);
 }
 
 #[test]
@@ -306,7 +346,7 @@ fn a_core_that_lets_go_is_followed_by_the_program_that_it_named() {
     assert_eq!(heart.core.take_notice(), None);
     // from now on it is the program
     heart.on(Event::Ended(KILLED));
-    assert_eq!(heart.done(), [Effect::Start(Program::At("/new".into()))]);
+    assert_eq!(heart.done(), [Effect::Start(new())]);
 }
 
 #[test]

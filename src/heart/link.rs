@@ -104,7 +104,7 @@ impl Connection {
         std::thread::Builder::new()
             .name("symphony-heart".into())
             .spawn(move || talk.run(on_lost))?;
-        Ok(HeartLink { orders, bell, shared })
+        Ok(HeartLink { orders, bell: Bell(bell), shared })
     }
 }
 
@@ -112,8 +112,26 @@ impl Connection {
 #[derive(Clone)]
 pub struct HeartLink {
     orders: Sender<Order>,
-    bell: Arc<OwnedFd>,
+    // dropped after the orders: the thread learns that nobody is left who could give one
+    bell: Bell,
     shared: Arc<Shared>,
+}
+
+/// Wakes the link's thread, also by being dropped.
+#[derive(Clone)]
+struct Bell(Arc<OwnedFd>);
+
+impl Bell {
+    fn ring(&self) {
+        // fails only where the counter is full: then the thread wakes anyway
+        let _ = rustix::io::write(&*self.0, &1u64.to_ne_bytes());
+    }
+}
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        self.ring();
+    }
 }
 
 impl fmt::Debug for HeartLink {
@@ -175,8 +193,7 @@ impl HeartLink {
     fn order(&self, order: Order) {
         self.shared.waiting.fetch_add(1, Ordering::Relaxed);
         match self.orders.send(order) {
-            // fails only where the counter is full: then the thread wakes anyway
-            Ok(()) => drop(rustix::io::write(&*self.bell, &1u64.to_ne_bytes())),
+            Ok(()) => self.bell.ring(),
             Err(unsent) => {
                 if let Order::Collect { answer, .. } = unsent.0 {
                     answer(None);
@@ -199,12 +216,13 @@ struct Talk {
 impl Talk {
     fn run(mut self, on_lost: impl FnOnce()) {
         let lost = loop {
-            if !self.take_orders() {
-                // nobody is left who could say anything: the service is gone
-                break false;
-            }
+            let is_needed = self.take_orders();
             if self.send().is_err() || !self.hear() {
                 break true;
+            }
+            if !is_needed && self.outbox.is_empty() && self.asked.is_empty() {
+                // nobody is left who could say anything: the service is gone, or let go
+                break false;
             }
             let wanted = match self.outbox.is_empty() {
                 true => PollFlags::IN,
@@ -248,9 +266,7 @@ impl Talk {
                     self.outbox.push_back((FromCore::Collect { pid, start_ticks }, None));
                 }
                 Err(std::sync::mpsc::TryRecvError::Empty) => return true,
-                Err(std::sync::mpsc::TryRecvError::Disconnected) => {
-                    return !self.outbox.is_empty() || !self.asked.is_empty();
-                }
+                Err(std::sync::mpsc::TryRecvError::Disconnected) => return false,
             }
         }
     }
@@ -355,6 +371,19 @@ mod tests {
         link.collect(6, 9, Box::new(move |ended| sender.send((6, ended)).unwrap()));
         assert_eq!(answers.recv_timeout(LIMIT).unwrap(), (6, None));
         link.tell(FromCore::Beat);
+    }
+
+    #[test]
+    fn the_last_word_arrives_and_then_the_channel_is_closed() {
+        let (heart, link, _) = linked(|| panic!("the heart is there"));
+        let other = link.clone();
+        drop(link);
+        other.tell(FromCore::Beat);
+        assert_eq!(heard(&heart), FromCore::Beat);
+        other.tell(FromCore::Stopping);
+        drop(other);
+        assert_eq!(heard(&heart), FromCore::Stopping);
+        assert!(matches!(heart.hear::<FromCore>().unwrap(), Packet::Closed));
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //!
 //! - [`protocol`]: what the two tell each other; [`channel`]: how it gets across; [`link`]: the core's side
 //! - [`core`](self::core): what the heart decides; [`run`]: the loop that does it
-//! - [`process`]: the running core; [`children`], [`ending`]: the other children, and their end; [`store`]: held descriptors
+//! - [`process`]: the running core; [`binaries`]: what it is made of; [`children`], [`ending`]: the other children, and their end; [`store`]: held descriptors
 //! - [`guard`]: what ends the backends when heart and core are both killed, by a [`hunt`] and its [`leavings`]; [`guarding`]: the heart's side of it
 //! - [`pid_file`], [`options`], [`log`], [`signals`], [`procfs`]: what they stand on
 //! - [`notify`]: word to whoever manages services on this machine; [`activation`]: the sockets that it opened; [`manager`]: the
@@ -21,6 +21,7 @@ use std::process::ExitCode;
 use self::options::{GuardOptions, HeartOptions};
 
 pub mod activation;
+pub mod binaries;
 pub mod channel;
 pub mod children;
 pub mod core;

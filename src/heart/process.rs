@@ -12,7 +12,6 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::channel::{Channel, Packet};
 use super::children::reap;
-use super::core::Program;
 use super::protocol::{Ended, FromCore, FromHeart};
 use super::store::Store;
 use crate::clock::Moment;
@@ -40,6 +39,11 @@ impl ServiceFile {
         let path = format!("/proc/self/fd/{}", held.as_raw_fd()).into();
         Ok(Self { path, _held: Some(held) })
     }
+
+    /// Where it is found.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
 /// A packet that waits, with the name of the held descriptor that goes along.
@@ -66,14 +70,9 @@ impl CoreProcess {
     ///
     /// # Errors
     /// When the program cannot be started; nothing runs then.
-    pub fn start(
-        program: &Program,
-        service: &ServiceFile,
-        arguments: &[std::ffi::OsString],
-    ) -> io::Result<Self> {
+    pub fn start(program: &Path, arguments: &[std::ffi::OsString]) -> io::Result<Self> {
         let (own, its) = Channel::pair()?;
-        let path = program.path().unwrap_or(&service.path);
-        let mut command = Command::new(path);
+        let mut command = Command::new(program);
         command.arg0("symphony").args(arguments).process_group(0);
         let child = command.stdin(Stdio::from(its.into_socket())).spawn()?;
         // not reaped yet: the number is its own

@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, set_child_subreaper, setsid};
 
+use super::binaries::Binaries;
 use super::children::{Children, Collected, any_ended};
 use super::core::{Core, Effect, Event, Program};
 use super::ending::{Ending, Round};
@@ -80,13 +81,15 @@ pub fn run(mut options: HeartOptions) -> ExitCode {
 
 struct Heart {
     options: HeartOptions,
-    program: ServiceFile,
     log: Log,
     lock: PidFile,
     clock: Clock,
     signals: Signals,
     core: Core,
     process: Option<CoreProcess>,
+    /// Cores that let go, and live on for the clients that were connected to them.
+    relays: Vec<CoreProcess>,
+    binaries: Binaries,
     children: Children,
     store: Store,
     guard: Guard,
@@ -108,7 +111,7 @@ impl Heart {
         let log = Log::new(NAME, options.log.clone());
         let clock = Clock::start();
         let service = options.service.as_ref().map(|service| service.path.as_path());
-        let program = ServiceFile::find(service)?;
+        let binaries = Binaries::new(ServiceFile::find(service)?);
         // before anything is started that could leave somebody behind
         set_child_subreaper(Pid::from_raw(1))?;
         let guard = Guard::new(&options.folder, options.adoption_grace, options.log.clone())?;
@@ -123,12 +126,13 @@ impl Heart {
         Ok(Self {
             log,
             options,
-            program,
             lock,
             clock,
             signals,
             core,
             process: None,
+            relays: Vec::new(),
+            binaries,
             children: Children::default(),
             store,
             guard,
@@ -231,6 +235,18 @@ impl Heart {
         if let Some(process) = &mut self.process {
             process.send(&self.store);
         }
+        self.part_from_core();
+    }
+
+    /// A core that says no more after it named its successor has let go of everything but its clients.
+    fn part_from_core(&mut self) {
+        let has_let_go = self.process.as_ref().is_some_and(|process| !process.is_heard());
+        if !has_let_go || !self.core.is_letting_go() {
+            return;
+        }
+        self.relays.extend(self.process.take());
+        self.children.forget_questions();
+        self.on(Event::LetGo);
     }
 
     fn heard(&mut self, message: FromCore, along: Option<OwnedFd>) {
@@ -252,7 +268,8 @@ impl Heart {
             FromCore::StopGrace { ms } => self.on(Event::StopGrace(Duration::from_millis(ms))),
             FromCore::Upgrade { binary, timeout_ms } => {
                 let timeout = Duration::from_millis(timeout_ms);
-                self.on(Event::Upgrade { binary: binary.into(), timeout });
+                let program = self.binaries.keep(binary.into());
+                self.on(Event::Upgrade { program, timeout });
             }
             FromCore::Hold { name } => {
                 if let Err(error) = self.store.hold(name, along) {
@@ -305,6 +322,7 @@ impl Heart {
     }
 
     fn look_at_core(&mut self) {
+        self.relays.retain(|relay| relay.ended().is_none());
         let Some(ended) = self.process.as_ref().and_then(CoreProcess::ended) else { return };
         // its last words came before its end
         self.listen();
@@ -318,7 +336,9 @@ impl Heart {
     /// Those who have an owner: they are no backends.
     fn spared(&self) -> Vec<u32> {
         let core = self.process.as_ref().map(|process| process.pid);
-        core.into_iter().chain(self.guard.pid()).collect()
+        // at the end nobody is left to pass clients on to
+        let relays = self.relays.iter().filter(|_| self.ending.is_none()).map(|relay| relay.pid);
+        core.into_iter().chain(relays).chain(self.guard.pid()).collect()
     }
 
     fn look_at_children(&mut self) {
@@ -398,10 +418,12 @@ impl Heart {
             let status = format!("the core is being replaced: {cause}");
             self.manager.tell(&[News::Status(&status)], &self.log);
         }
-        match CoreProcess::start(program, &self.program, &self.options.core) {
+        let found = self.binaries.find(program);
+        match found.and_then(|path| CoreProcess::start(&path, &self.options.core)) {
             Ok(process) => {
                 let pid = process.pid;
                 self.process = Some(process);
+                self.binaries.keep_only(&self.core.programs());
                 self.on(Event::Started { pid });
             }
             Err(error) => self.on(Event::StartFailed(error.to_string())),

@@ -37,6 +37,7 @@ use crate::supervision::supervisor::SupervisionNotice;
 use crate::supervision::{
     ChildRules, ChildSpec, ExitSlot, Start, Strategy, Supervisor, SupervisorFlags, SupervisorSpec,
 };
+use crate::upgrade::own_binary;
 
 /// The child id of the instance supervisor.
 pub const INSTANCES: &str = "instance_supervisor";
@@ -212,11 +213,13 @@ fn doors(wiring: &Wiring) -> Result<Doors, String> {
         open_sockets: wiring.open_sockets.clone(),
         facts: ServiceFacts {
             version: env!("CARGO_PKG_VERSION"),
+            binary: own_binary().display().to_string(),
             pid: std::process::id(),
             clock: wiring.clock,
             client_endpoint: settings.endpoints.client_handshake.clone(),
             cli_endpoint: settings.endpoints.cli_management.clone(),
             log_dir: settings.service.log_dir.clone(),
+            runtime_dir: settings.service.runtime_dir.clone(),
             allow_chaos: wiring.allow_chaos,
             heart: wiring.heart.clone(),
         },

@@ -38,9 +38,22 @@ pub async fn make(part: Part, wiring: Arc<Wiring>, answer: oneshot::Sender<Resul
     }
 }
 
+/// Panics where the loop around the tree itself is meant: nothing inside catches that.
+pub fn of_main_loop(part: &Part, wiring: &Wiring) {
+    let is_meant = matches!(part, Part::Named(name) if name == "main_loop");
+    if is_meant && wiring.allow_chaos && has_heart(wiring) {
+        panic!("crashed on request");
+    }
+}
+
+/// Whether this service would be replaced.
+fn has_heart(wiring: &Wiring) -> bool {
+    wiring.heart.now().is_some_and(|heart| !heart.is_lost)
+}
+
 /// Holds up the thread of all actors for ever. Nothing inside mends that, so there must be a heart that does.
 async fn wedge(wiring: &Wiring, answer: oneshot::Sender<Result<(), String>>) {
-    if wiring.heart.now().is_none_or(|heart| heart.is_lost) {
+    if !has_heart(wiring) {
         drop(answer.send(Err("no heart would replace this service".to_owned())));
         return;
     }

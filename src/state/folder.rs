@@ -136,6 +136,29 @@ impl StateFolder {
         Ok(contents)
     }
 
+    /// The files that this program cannot take over though they are whole: of another version, or of another form. Nothing is
+    /// changed. A damaged file is no such one: nobody could use it.
+    ///
+    /// # Errors
+    /// When the folder itself cannot be read.
+    pub fn foreign(&self) -> io::Result<Vec<DamagedFile>> {
+        let mut foreign = Vec::new();
+        for name in self.names()? {
+            let read = if name == SERVICE {
+                self.open_file::<ServiceFile>(&name).map(drop)
+            } else if let Some(instance) = name.strip_suffix(ENDING) {
+                self.open_instance(&name, instance).map(drop)
+            } else {
+                continue;
+            };
+            if let Err(damage @ (Damage::OtherVersion(_) | Damage::Senseless(_))) = read {
+                foreign.push(DamagedFile { name, damage });
+            }
+        }
+        foreign.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(foreign)
+    }
+
     fn open_instance(&self, name: &str, instance: &str) -> Result<InstanceFile, Damage> {
         let file: InstanceFile = self.open_file(name)?;
         if file.instance.as_str() != instance {

@@ -64,6 +64,27 @@ impl Place {
 }
 
 #[test]
+fn what_another_program_wrote_is_told_from_damage_and_left_alone() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = StateFolder::make(&place.path().join("state")).unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    folder.write_service(&service()).unwrap();
+    write("damaged.json", "{");
+    write("notes.txt", r#"{"version":2}"#);
+    assert_eq!(folder.foreign().unwrap(), []);
+    write("newer.json", r#"{"version":2,"new":[1]}"#);
+    let senseless = envelope::seal(&serde_json::json!({ "instance": 5 })).unwrap();
+    write("senseless.json", std::str::from_utf8(&senseless).unwrap());
+    let foreign = folder.foreign().unwrap();
+    let names: Vec<_> = foreign.iter().map(|file| file.name.as_str()).collect();
+    assert_eq!(names, ["newer.json", "senseless.json"]);
+    assert_eq!(foreign[0].damage, Damage::OtherVersion(2));
+    for name in ["damaged.json", "newer.json", "senseless.json"] {
+        assert!(folder.path().join(name).exists(), "{name} was touched");
+    }
+}
+
+#[test]
 fn what_was_written_is_read_again_and_the_last_word_counts() {
     let place = Place::new();
     assert_eq!(place.folder.path().join("state").metadata().unwrap().mode() & 0o777, 0o700);

@@ -67,6 +67,7 @@ fn status_lists_every_loaded_model_with_all_keys_and_with_all_the_others() {
         BTreeSet::from([
             "service_status",
             "is_running",
+            "binary",
             "version",
             "pid",
             "uptime",

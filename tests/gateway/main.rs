@@ -6,6 +6,7 @@ mod bad_input;
 mod client;
 mod commands;
 mod files;
+mod handover;
 mod handshakes;
 #[path = "../support/open_place.rs"]
 mod open_place;

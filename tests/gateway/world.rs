@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -11,8 +11,10 @@ use symphony::clock::Clock;
 use symphony::events::messages::{EventPage, LifecycleEvent, ReadEvents};
 use symphony::gateway::doors::{Control, ControlHandle, Doors, ServiceFacts};
 use symphony::gateway::open_sockets::OpenSockets;
-use symphony::gateway::zmq::messages::{CloseIntake, CloseSockets, GatewayState, Observe};
-use symphony::gateway::zmq::{GatewayOptions, OpenError, ZmqGateway};
+use symphony::gateway::zmq::messages::{
+    CloseIntake, CloseSockets, GatewayState, HandOver, Observe,
+};
+use symphony::gateway::zmq::{GatewayOptions, OpenError, RelayHandle, ZmqGateway};
 use symphony::ids::{Generation, InstanceId, ModelName};
 use symphony::instance::messages::{
     LoadModel, LogPage, ModelError, ReadLog, RestartModel, UnloadModel,
@@ -37,6 +39,10 @@ pub struct Behaviour {
     pub stop_closes: AtomicBool,
     /// Loads of `slow` that have arrived.
     pub slow_loads: AtomicUsize,
+    /// Upgrades to `/held` that are not answered.
+    pub upgrades: Mutex<Vec<oneshot::Sender<String>>>,
+    /// The sockets are a relay's.
+    pub hands_over: AtomicBool,
     /// How often the service was asked to stop.
     pub stops: AtomicUsize,
 }
@@ -47,11 +53,20 @@ pub struct Plan {
     pub models: Vec<String>,
     /// Of the gateway.
     pub options: GatewayOptions,
+    /// What it calls itself.
+    pub version: &'static str,
+    /// Another endpoint for commands than a file.
+    pub cli: Option<String>,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { models: vec!["ready".into()], options: GatewayOptions::default() }
+        Self {
+            models: vec!["ready".into()],
+            options: GatewayOptions::default(),
+            version: "1.2.3",
+            cli: None,
+        }
     }
 }
 
@@ -126,6 +141,21 @@ impl World {
         wait(self.gateway.send(CloseIntake)).expect("answer");
     }
 
+    /// Hands the sockets over and ends everything but the relay.
+    pub fn hand_over(self) -> Relay {
+        self.hand_over_with(&[])
+    }
+
+    /// The same where somebody keeps the listeners of these endpoints.
+    pub fn hand_over_with(self, kept_endpoints: &[&str]) -> Relay {
+        let kept_endpoints = kept_endpoints.iter().map(|&endpoint| endpoint.into()).collect();
+        let order = HandOver { kept_endpoints };
+        let handle = wait(self.gateway.send(order)).expect("answer");
+        self.behaviour.hands_over.store(true, SeqCst);
+        drop(self);
+        Relay { handle }
+    }
+
     pub fn close_sockets(&self) {
         wait(self.gateway.send(CloseSockets)).expect("answer");
     }
@@ -163,6 +193,27 @@ impl Drop for World {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             self.finish();
+        }
+    }
+}
+
+/// What is left of a gateway that handed its sockets over. Ends when dropped.
+pub struct Relay {
+    handle: RelayHandle,
+}
+
+impl Relay {
+    /// Waits until nobody needs it any more.
+    pub fn ended(&self) {
+        wait(self.handle.ended());
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.handle.end();
+        if !std::thread::panicking() {
+            self.ended();
         }
     }
 }
@@ -207,12 +258,14 @@ async fn live(
     let doors = Doors {
         open_sockets: OpenSockets::default(),
         facts: ServiceFacts {
-            version: "1.2.3",
+            version: plan.version,
             pid: std::process::id(),
             clock: Clock::start(),
             client_endpoint: endpoint(&folder, "client"),
-            cli_endpoint: endpoint(&folder, "cli"),
+            cli_endpoint: plan.cli.clone().unwrap_or_else(|| endpoint(&folder, "cli")),
             log_dir: "/logs".into(),
+            binary: "/usr/bin/symphony".into(),
+            runtime_dir: folder.join("run"),
             allow_chaos: false,
             heart: Default::default(),
         },
@@ -251,6 +304,16 @@ async fn live(
                 Control::Tree(answer) => {
                     let _ = answer.send(root());
                 }
+                Control::Upgrade(binary, answer) => {
+                    if binary.as_deref() == Some("/held".as_ref()) {
+                        behaviour.upgrades.lock().expect("whole").push(answer);
+                    } else {
+                        let _ = answer.send(format!("no upgrade to {binary:?}"));
+                    }
+                }
+                Control::UpgradeOutcome(answer) => {
+                    let _ = answer.send(Err(format!("{} goes on", plan.version)));
+                }
                 Control::Panic(part, answer) => {
                     let _ = answer.send(Err(format!("{part:?}")));
                 }
@@ -262,9 +325,12 @@ async fn live(
         () = serve => {}
         _ = ended => {}
     }
-    gateway.do_send(CloseSockets);
+    // its relay outlives the gateway that handed its sockets over
+    let _ = gateway.send(CloseSockets).await;
     drop(gateway);
-    closed.wait().await;
+    if !behaviour.hands_over.load(SeqCst) {
+        closed.wait().await;
+    }
     exit.take()
 }
 

@@ -17,6 +17,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("heart", &["clock", "ids", "limits", "state", "supervision::backoff", "supervision::window"]),
     ("settings", &["ids", "limits"]),
     ("telemetry", &["clock", "limits", "settings"]),
+    ("upgrade", &["clock", "limits"]),
     ("engine", &["limits", "protocols"]),
     ("probe", &["clock", "ids", "limits", "protocols"]),
     ("events", &["clock", "ids", "limits", "supervision"]),
@@ -64,6 +65,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "registry",
             "settings",
             "supervision",
+            "upgrade::outcome",
         ],
     ),
     (
@@ -80,6 +82,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "registry",
             "settings",
             "supervision",
+            "upgrade",
         ],
     ),
     (
@@ -88,6 +91,9 @@ const ROOMS: &[(&str, &[&str])] = &[
             "clock",
             "events",
             "gateway::doors",
+            // at an upgrade: what is left of a gateway outlives the tree
+            "gateway::zmq::RelayHandle",
+            "gateway::zmq::messages",
             "gateway::heart_view",
             "gateway::zmq::listeners",
             "heart",
@@ -99,6 +105,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "root",
             "settings",
             "supervision",
+            "upgrade",
         ],
     ),
     // looks at the service from outside, and asks it as the command line does
@@ -136,8 +143,11 @@ const ROOMS: &[(&str, &[&str])] = &[
             "limits",
             "protocols",
             "settings",
+            // the version of state files that a core writes
+            "state",
             "supervision::tree",
             "telemetry",
+            "upgrade",
         ],
     ),
     // doors for random input
@@ -242,11 +252,18 @@ const PARTS: &[(&str, &[&str])] = &[
             "src/heart/",
             "src/launcher/local/",
             "src/settings/sources.rs",
+            "src/upgrade/",
         ],
     ),
     (
         "std::process::Command",
-        &["src/cli/exec_shim.rs", "src/cli/heart.rs", "src/heart/", "src/launcher/local/"],
+        &[
+            "src/cli/exec_shim.rs",
+            "src/cli/heart.rs",
+            "src/heart/",
+            "src/launcher/local/",
+            "src/upgrade/",
+        ],
     ),
     // decisions take moments; wall time is for people
     ("std::time::Instant", &[]),

@@ -18,6 +18,8 @@ mod manager;
 mod open_place;
 #[path = "../support/processes.rs"]
 mod processes;
+#[path = "../support/python.rs"]
+mod python;
 #[path = "../support/service.rs"]
 mod service;
 
@@ -45,5 +47,6 @@ mod restless_clients;
 mod scripted;
 mod shortages;
 mod stopping;
+mod upgrade;
 mod virtual_time;
 mod world;

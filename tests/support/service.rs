@@ -102,6 +102,14 @@ impl Service {
         .answers()
     }
 
+    /// The same with lines for people going there.
+    pub fn through_heart_onto(models: &[Model], stderr: std::io::PipeWriter) -> Self {
+        let onto = |command: &mut Command| {
+            command.stderr(stderr);
+        };
+        Self::launch_as("start-service", models, |_| {}, onto).answers()
+    }
+
     /// Starts it through its heart and waits for nothing; `prepare` may put something into its folder before.
     pub fn launch_through_heart(models: &[Model], prepare: impl FnOnce(&Path)) -> Self {
         Self::launch_as(

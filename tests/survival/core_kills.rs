@@ -15,7 +15,7 @@ use crate::stage::Stage;
 
 const KILLS: u64 = 50;
 /// The promise is one second; a machine that runs other tests beside this one is slow.
-const WITHOUT_ANSWER: Duration = Duration::from_secs(10);
+const WITHOUT_ANSWER: Duration = Duration::from_secs(60);
 
 #[test]
 fn fifty_kills_of_the_core_lose_no_backend_and_no_client() {

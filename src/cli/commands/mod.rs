@@ -15,10 +15,12 @@ mod reload;
 mod restart_model;
 mod serve;
 mod start_service;
+mod state;
 mod status;
 mod stop_service;
 mod tree;
 mod unload_model;
+mod upgrade;
 
 use std::process::ExitCode;
 
@@ -39,8 +41,8 @@ pub fn run(command: Command, session: &Session) -> Result<ExitCode, CliError> {
         Command::ExecShim(args) => return Ok(exec_shim::run(args)),
         Command::Chaos(args) => return chaos::run(&args, session),
         Command::Demo(args) => return demo::run(&args, session),
+        Command::Serve(args) => return serve::run(&args, session),
         Command::StartService(args) => start_service::run(&args, session)?,
-        Command::Serve(args) => serve::run(&args, session)?,
         Command::StopService(args) => stop_service::run(&args, session)?,
         Command::Status(args) => status::run(&args, session)?,
         Command::LoadModel(args) => load_model::run(&args, session)?,
@@ -52,7 +54,9 @@ pub fn run(command: Command, session: &Session) -> Result<ExitCode, CliError> {
         Command::Events(args) => events::run(&args, session)?,
         Command::Handshake(args) => handshake::run(&args, session)?,
         Command::Reload => reload::run(session)?,
+        Command::Upgrade(args) => upgrade::run(&args, session)?,
         Command::Config(command) => config::run(&command, session)?,
+        Command::State(command) => state::run(&command, session)?,
         Command::InstallModel(_) => library::run("install-model")?,
         Command::UninstallModel(_) => library::run("uninstall-model")?,
         Command::Completions(args) => completions::run(&args, session)?,

@@ -1,11 +1,12 @@
 //! `symphony serve`: the service in this process.
 
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use serde_json::json;
 
-use crate::app::{self, ServeError, ServeOptions, SettingsLoader};
+use crate::app::{self, ServeError, ServeOptions, Served, SettingsLoader};
 use crate::cli::args::ServeArgs;
 use crate::cli::client::ClientError;
 use crate::cli::configuration::{self, Request};
@@ -16,11 +17,14 @@ use crate::cli::given::Given;
 use crate::cli::session::{Session, is_stopping, live_service};
 use crate::cli::surroundings::{Surroundings, meet_heart};
 use crate::heart::link::Connection;
+use crate::heart::protocol::LET_GO;
 use crate::settings::model::Settings;
+use crate::state;
 use crate::telemetry::{Destination, LevelSwitch, Telemetry};
+use crate::upgrade::Inheritance;
 
 /// Runs the service until it is asked to stop.
-pub fn run(args: &ServeArgs, session: &Session) -> Result<(), CliError> {
+pub fn run(args: &ServeArgs, session: &Session) -> Result<ExitCode, CliError> {
     let given = Given::take();
     if args.detached.is_some() && !args.under_heart {
         daemon::detach()?;
@@ -32,7 +36,8 @@ pub fn run(args: &ServeArgs, session: &Session) -> Result<(), CliError> {
     let settings = configuration::load(&request)?;
     // whoever has a heart has the place, too; an end as wanted would be the end of the models of the core before
     if heart.is_none() && !given.owns_endpoint(&settings) && is_running(&settings)? {
-        return tell_already_running(session);
+        tell_already_running(session)?;
+        return Ok(ExitCode::SUCCESS);
     }
     let destination = match &args.detached {
         Some(log) => Destination::ServiceLog(log.clone()),
@@ -49,7 +54,7 @@ fn serve(
     stop_asked: Arc<AtomicBool>,
     mut heart: Option<Connection>,
     given: Given,
-) -> Result<(), CliError> {
+) -> Result<ExitCode, CliError> {
     let surroundings = match &mut heart {
         Some(heart) => Surroundings::of_heart(&settings, heart),
         None => Surroundings::alone(&settings)?,
@@ -67,6 +72,11 @@ fn serve(
     if allow_chaos {
         tracing::warn!("chaos is allowed: whoever manages this service may make parts of it panic");
     }
+    let inheritance = Inheritance {
+        config: settings.source.clone().or_else(|| request.config.clone()),
+        backend_path: request.flags.backend_path.clone(),
+        state: Some(settings.service.runtime_dir.join(state::FOLDER)),
+    };
     let loader = loader(pinned(request, &settings), telemetry.level_switch());
     let options = ServeOptions {
         loader: Some(loader),
@@ -76,14 +86,22 @@ fn serve(
         heart,
         notifier: Some(given.notifier),
         passed: given.passed,
+        inheritance: Some(inheritance),
         ..ServeOptions::default()
     };
     let served = app::serve(settings, options);
+    if let Ok(Served::LetGo(remnant)) = served {
+        // lock and guard are the next core's business
+        drop(surroundings);
+        remnant.pass_clients_on();
+        return Ok(ExitCode::from(LET_GO));
+    }
     // whose models run on leaves the guard on its post until somebody takes over
     if !matches!(served, Err(ServeError::Orphaned)) {
         surroundings.end();
     }
-    Ok(served?)
+    served?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The same request for the file that was found: one that is missing for a moment (an editor replaces it) must not

@@ -50,6 +50,8 @@ fn doors(folder: &std::path::Path) -> Doors {
             client_endpoint: endpoint("client"),
             cli_endpoint: endpoint("cli"),
             log_dir: "/logs".into(),
+            binary: "/usr/bin/symphony".into(),
+            runtime_dir: "/run/symphony".into(),
             allow_chaos: false,
             heart: Default::default(),
         },
@@ -82,7 +84,8 @@ fn with_thread(
     let thread = Thread::spawn(Arc::new(shared), begin, body).expect("thread");
     let patience = Patience { short: limits::ASK_TIMEOUT, long: limits::ASK_TIMEOUT };
     let doors = Arc::new(doors(folder));
-    ZmqGateway { requests: JoinSet::new(), thread, doors, patience, exit }
+    let (requests, unloads) = (JoinSet::new(), JoinSet::new());
+    ZmqGateway { requests, unloads, thread, doors, patience, exit }
 }
 
 async fn stopped(gateway: Addr<ZmqGateway>) {

@@ -62,14 +62,38 @@ pub(super) enum DirectCommand {
 /// The rest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum DeskCommand {
-    Load { model: String, wait: bool, config_path_given: bool },
-    Unload { model: String },
-    Restart { model: String, wait: bool },
+    Load {
+        model: String,
+        wait: bool,
+        config_path_given: bool,
+    },
+    /// `again`: asked before, of a service that handed the question over; it may be done by now.
+    Unload {
+        model: String,
+        again: bool,
+    },
+    Restart {
+        model: String,
+        wait: bool,
+    },
     StopService,
     Reload,
     Tree,
-    Logs { model: String, lines: usize, after_offset: Option<u64> },
-    Events { since: u64, limit: usize },
+    Logs {
+        model: String,
+        lines: usize,
+        after_offset: Option<u64>,
+    },
+    Events {
+        since: u64,
+        limit: usize,
+    },
+    /// Let another binary take over.
+    Upgrade {
+        binary: Option<String>,
+    },
+    /// Asked of the next service on behalf of who asked for an upgrade.
+    UpgradeOutcome,
     Panic(Part),
 }
 
@@ -104,7 +128,9 @@ fn interpret(command: &str, mut params: Params) -> Result<Command, CommandError>
             wait: params.wait()?,
             config_path_given: params.has_config_path(),
         }),
-        "unload-model" => Command::Desk(Desk::Unload { model: params.model_name()? }),
+        "unload-model" => {
+            Command::Desk(Desk::Unload { model: params.model_name()?, again: params.again()? })
+        }
         "restart-model" => {
             Command::Desk(Desk::Restart { model: params.model_name()?, wait: params.wait()? })
         }
@@ -120,6 +146,8 @@ fn interpret(command: &str, mut params: Params) -> Result<Command, CommandError>
             since: params.since()?.unwrap_or(0),
             limit: at_most(limits::EVENT_RING, params.limit()?, limits::EVENT_RING),
         }),
+        "upgrade" => Command::Desk(Desk::Upgrade { binary: params.binary()? }),
+        "upgrade-outcome" => Command::Desk(Desk::UpgradeOutcome),
         "chaos-panic" => Command::Desk(Desk::Panic(match params.actor()?.as_str() {
             "instance" => Part::Instance(params.model_name()?),
             name => Part::Named(shortened(name)),

@@ -36,7 +36,7 @@ fn every_command_is_read_with_its_parameters() {
         ),
         (
             r#"{"command":"unload-model","params":{"model_name":"m"}}"#,
-            Command::Desk(Desk::Unload { model: "m".into() }),
+            Command::Desk(Desk::Unload { model: "m".into(), again: false }),
         ),
         (
             r#"{"command":"restart-model","params":{"model_name":"m"}}"#,

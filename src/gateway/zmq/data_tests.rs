@@ -85,6 +85,8 @@ fn facts() -> ServiceFacts {
         client_endpoint: "ipc:///c".into(),
         cli_endpoint: "ipc:///m".into(),
         log_dir: "/logs".into(),
+        binary: "/usr/bin/symphony".into(),
+        runtime_dir: "/run/symphony".into(),
         allow_chaos: false,
         heart: Default::default(),
     }
@@ -112,7 +114,8 @@ fn status_lists_what_is_loaded_with_the_keys_of_the_contract() {
     assert_eq!(
         status,
         json!({
-            "service_status": "running", "is_running": true, "version": "1.2.3", "pid": 42, "uptime": 60,
+            "service_status": "running", "is_running": true, "version": "1.2.3",
+            "binary": "/usr/bin/symphony", "pid": 42, "uptime": 60,
             "client_endpoint": "ipc:///c", "cli_endpoint": "ipc:///m", "model_count": 2, "models": null,
         })
     );

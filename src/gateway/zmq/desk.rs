@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{MailboxError, Message, Recipient};
-use futures_util::TryFutureExt as _;
+use futures_util::{FutureExt as _, TryFutureExt as _};
 use serde::Serialize;
 
 use super::command::DeskCommand;
@@ -26,6 +26,19 @@ pub(super) struct DeskRequest(pub(super) DeskWork);
 pub(super) enum DeskWork {
     Command(CommandSlot, DeskCommand),
     Handshake(HandshakeSlot, String),
+}
+
+impl DeskWork {
+    /// Whether it is better done before the sockets are handed over than asked of the successor.
+    pub(super) fn is_better_finished(&self) -> bool {
+        match self {
+            Self::Command(_, command) => matches!(
+                command,
+                DeskCommand::Unload { .. } | DeskCommand::StopService | DeskCommand::Panic(_)
+            ),
+            Self::Handshake(..) => false,
+        }
+    }
 }
 
 /// How long the ones that are asked may take.
@@ -68,9 +81,14 @@ async fn answer(slot: CommandSlot, command: DeskCommand, doors: &Doors, patience
             let restart = RestartModel { model, wait };
             settle_load(slot, ask_model(&doors.restart, restart, patience.long).await);
         }
-        DeskCommand::Unload { model } => {
+        DeskCommand::Unload { model, again } => {
             let message = format!("Model {model} unloaded");
-            let outcome = ask_model(&doors.unload, UnloadModel { model }, patience.long).await;
+            let outcome = match ask_model(&doors.unload, UnloadModel { model }, patience.long).await
+            {
+                // by whom it was asked before
+                Err(Unanswered::Refused(ModelError::NotLoaded(_))) if again => Ok(()),
+                outcome => outcome,
+            };
             slot.settle(outcome.map(|()| MessageData { message }));
         }
         DeskCommand::Logs { model, lines, after_offset } => {
@@ -95,6 +113,14 @@ async fn answer(slot: CommandSlot, command: DeskCommand, doors: &Doors, patience
             }
         }
         DeskCommand::Reload => settle_in_time(slot, doors.control.reload(), patience.long).await,
+        DeskCommand::Upgrade { binary } => {
+            let refused = doors.control.upgrade(binary.map(Into::into));
+            let refused = refused.map(Err::<(), String>);
+            settle_in_time(slot, refused, patience.long).await;
+        }
+        DeskCommand::UpgradeOutcome => {
+            settle_in_time(slot, doors.control.upgrade_outcome(), patience.short).await;
+        }
         DeskCommand::Panic(part) => {
             let outcome = doors.control.panic(part);
             let told = outcome.map_ok(|()| MessageData { message: "it panics".into() });

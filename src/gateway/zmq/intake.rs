@@ -13,7 +13,7 @@ use super::log_gate::LogGate;
 use super::shared::{Door, Lane, Outgoing, Route, Shared};
 use super::slot::{CommandSlot, HandshakeSlot, SHUTTING_DOWN};
 use super::sockets::Received;
-use super::{ZmqGateway, reply};
+use super::{ZmqGateway, again, reply};
 use crate::gateway::doors::Doors;
 use crate::registry::messages::{AskDirect, RegistryView};
 
@@ -103,7 +103,7 @@ impl Intake {
                 slot.failure(CROWDED);
             }
             Ok(Command::Desk(command)) => {
-                slot.count_for(Lane::Desk);
+                slot.count_for_desk(again::command(&command, slot.correlation_id()));
                 self.ask_desk(DeskWork::Command(slot, command));
                 return Lane::Desk;
             }
@@ -165,7 +165,7 @@ impl Intake {
                 slot.failure(CROWDED);
             }
             Wish::Model(model) => {
-                slot.count_for(Lane::Desk);
+                slot.count_for_desk(again::handshake(&model));
                 self.ask_desk(DeskWork::Handshake(slot, model));
                 return Some(Lane::Desk);
             }

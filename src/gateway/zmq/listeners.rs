@@ -49,6 +49,11 @@ impl Listeners {
         Ok((Self(listeners), passed))
     }
 
+    /// Whether a TCP endpoint has one of them.
+    pub fn keep(&self, endpoint: &str) -> bool {
+        address(endpoint).is_some_and(|at| self.0.iter().any(|listener| serves(listener, at)))
+    }
+
     /// Each of them.
     pub fn iter(&self) -> impl Iterator<Item = &TcpListener> {
         self.0.iter()

@@ -17,6 +17,8 @@ use crate::clock::{Clock, Moment};
 
 /// First word of every lock file of ours: a file without it is somebody else's.
 const MARK: &str = "symphony-lock ";
+/// Before the socket of a former holder who left it, alive, to a successor.
+const LEFT: &str = "left ";
 /// Times that a lock file may be removed under our hands by its last holder before we give up.
 const ATTEMPTS: usize = 64;
 /// How soon a lock that a predecessor in this process still holds is tried again.
@@ -27,6 +29,8 @@ const RETRY: Duration = Duration::from_millis(5);
 pub(super) struct LockFile {
     path: PathBuf,
     file: File,
+    /// The socket that a holder before us left to whoever comes. Given back with the lock as long as it is there.
+    left: Option<FileId>,
 }
 
 impl LockFile {
@@ -46,7 +50,7 @@ impl LockFile {
                     return Err(OpenError::file("lock", &path, error));
                 }
                 let content = content(&file, &path)?;
-                let holder = content.strip_prefix(MARK).and_then(|pid| pid.trim().parse().ok());
+                let holder = Mark::read(&content).and_then(|mark| mark.pid);
                 if holder != Some(std::process::id()) || clock.now() >= deadline {
                     return Err(OpenError::Locked { path: socket.to_owned(), pid: holder });
                 }
@@ -59,22 +63,75 @@ impl LockFile {
                 if !content.is_empty() && !content.starts_with(MARK) {
                     return Err(OpenError::NotOurLock(path));
                 }
-                write_mark(&file, &path)?;
-                return Ok(Self { path, file });
+                let left = Mark::read(&content).and_then(|mark| mark.left);
+                Mark { pid: Some(std::process::id()), left }.write(&file, &path)?;
+                return Ok(Self { path, file, left });
             }
         }
         Err(OpenError::Locked { path: socket.to_owned(), pid: None })
+    }
+
+    /// The socket that may be replaced though it is alive.
+    pub(super) fn left(&self) -> Option<FileId> {
+        self.left
+    }
+
+    /// That socket is gone, or another one stands in its place.
+    pub(super) fn forget_left(&mut self) {
+        if self.left.take().is_some() {
+            self.tell(Mark { pid: Some(std::process::id()), left: None });
+        }
+    }
+
+    /// Gives the lock back and tells whoever takes it next that this socket may be replaced though it is alive.
+    pub(super) fn leave(mut self, socket: FileId) {
+        self.left = Some(socket);
+    }
+
+    fn tell(&self, mark: Mark) {
+        if let Err(error) = mark.write(&self.file, &self.path) {
+            tracing::warn!(%error, "lock file could not be written");
+        }
     }
 }
 
 impl Drop for LockFile {
     fn drop(&mut self) {
+        if !is_same(&self.file, &self.path) {
+            return;
+        }
+        if self.left.is_some() {
+            return self.tell(Mark { pid: None, left: self.left });
+        }
         // unlinked while still locked: who opened it meanwhile sees that its name is gone
-        if is_same(&self.file, &self.path)
-            && let Err(error) = std::fs::remove_file(&self.path)
-        {
+        if let Err(error) = std::fs::remove_file(&self.path) {
             tracing::warn!(path = %self.path.display(), %error, "lock file could not be removed");
         }
+    }
+}
+
+/// What a lock file tells: `symphony-lock [PID] [left DEVICE:INODE]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Mark {
+    pid: Option<u32>,
+    left: Option<FileId>,
+}
+
+impl Mark {
+    fn read(content: &str) -> Option<Self> {
+        let told = content.strip_prefix(MARK)?;
+        let (pid, left) = told.split_once(LEFT).unwrap_or((told, ""));
+        Some(Self { pid: pid.trim().parse().ok(), left: FileId::parse(left) })
+    }
+
+    fn write(self, mut file: &File, path: &Path) -> Result<(), OpenError> {
+        let pid = self.pid.map_or_else(String::new, |pid| format!("{pid} "));
+        let left = self.left.map_or_else(String::new, |id| format!("{LEFT}{id}"));
+        let mark = format!("{}\n", format!("{MARK}{pid}{left}").trim_end());
+        file.rewind()
+            .and_then(|()| file.write_all(mark.as_bytes()))
+            .and_then(|()| file.set_len(mark.len() as u64))
+            .map_err(|error| OpenError::file("write", path, error))
     }
 }
 
@@ -105,17 +162,9 @@ fn open(path: &Path) -> Result<File, OpenError> {
     }
 }
 
-fn write_mark(mut file: &File, path: &Path) -> Result<(), OpenError> {
-    let mark = format!("{MARK}{}\n", std::process::id());
-    file.rewind()
-        .and_then(|()| file.write_all(mark.as_bytes()))
-        .and_then(|()| file.set_len(mark.len() as u64))
-        .map_err(|error| OpenError::file("write", path, error))
-}
-
 /// The first bytes of the file: enough for any mark of ours.
 fn content(mut file: &File, path: &Path) -> Result<String, OpenError> {
-    const ENOUGH: u64 = MARK.len() as u64 + 16;
+    const ENOUGH: u64 = MARK.len() as u64 + 48;
     let fault = |error| OpenError::file("read", path, error);
     if !file.metadata().map_err(fault)?.is_file() {
         return Err(OpenError::NotOurLock(path.to_owned()));
@@ -178,6 +227,48 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         std::fs::write(folder.path().join("s.lock"), "symphony-lock 4194304\n").expect("write");
         drop(take(&folder.path().join("s")).expect("nobody holds it"));
+        assert!(!folder.path().join("s.lock").exists());
+    }
+
+    #[test]
+    fn a_mark_reads_as_it_was_written() {
+        let left = FileId::parse("2049:7").expect("an id");
+        for (pid, left) in [(Some(7), None), (None, Some(left)), (Some(7), Some(left))] {
+            let folder = tempfile::tempdir().expect("folder");
+            let path = folder.path().join("s.lock");
+            let file = open(&path).expect("open");
+            let mark = Mark { pid, left };
+            mark.write(&file, &path).expect("write");
+            let read = Mark::read(&content(&file, &path).expect("read"));
+            assert_eq!(read.map(|read| (read.pid, read.left)), Some((pid, left)));
+        }
+        assert_eq!(Mark::read("my thesis"), None);
+        for hostile in
+            ["left", "left :", "left 1:", "left 1:2:3", "left -1:2", "99999999999 left x"]
+        {
+            let mark = Mark::read(&format!("symphony-lock {hostile}\n")).expect("ours");
+            assert_eq!(mark, Mark { pid: None, left: None }, "{hostile}");
+        }
+    }
+
+    #[test]
+    fn what_was_left_is_told_until_somebody_has_taken_its_place() {
+        let folder = tempfile::tempdir().expect("folder");
+        let socket = folder.path().join("s");
+        let id = FileId::parse("2049:7");
+        take(&socket).expect("free").leave(id.expect("an id"));
+        // a successor that fails before it has bound leaves it to the next
+        for _ in 0..2 {
+            assert_eq!(take(&socket).expect("free").left(), id);
+        }
+        // and so does one that is killed
+        let killed = take(&socket).expect("free");
+        let told = std::fs::read_to_string(path_of(&socket)).expect("read");
+        assert_eq!(told, format!("symphony-lock {} left 2049:7\n", std::process::id()));
+        drop(killed);
+        let mut last = take(&socket).expect("free");
+        last.forget_left();
+        drop(last);
         assert!(!folder.path().join("s.lock").exists());
     }
 

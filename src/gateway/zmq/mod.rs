@@ -7,6 +7,8 @@
 //!     └─────────── ROUTER ◀─ backlog ◀──────────── outbox ◀──────── reply ◀── slot ◀───┘
 //! ```
 //!
+//! When another service takes over, the thread stays behind as a relay (`relay/`) for the clients that are connected.
+//!
 //! The thread owns every socket and never waits for an actor; actors never touch a socket. Each request is a
 //! slot (`slot.rs`) that sends exactly one reply, whatever happens to who holds it. What is inside the tree is bounded by
 //! budgets that a reply gives back; what waits for slow clients is bounded by the backlog (`backlog.rs`).
@@ -14,10 +16,12 @@
 //! One thing cannot be bounded here: libzmq assembles a message of many frames in its own memory before anybody sees
 //! it. The sockets are open to their owner alone.
 
+mod again;
 mod backlog;
 mod command;
 mod counters;
 mod data;
+mod delivery;
 mod desk;
 mod endpoint;
 mod error;
@@ -32,6 +36,7 @@ mod log_gate;
 pub mod messages;
 mod params;
 mod poll_loop;
+mod relay;
 mod reply;
 mod shared;
 mod slot;
@@ -47,8 +52,8 @@ use tokio::task::JoinSet;
 
 use self::desk::{DeskRequest, Patience, carry_out};
 pub use self::error::OpenError;
-use self::messages::{CloseIntake, CloseSockets, GatewayState, Observe};
-pub use self::thread::GatewayClosed;
+use self::messages::{CloseIntake, CloseSockets, GatewayState, HandOver, Observe};
+pub use self::thread::{GatewayClosed, RelayHandle};
 use self::thread::{Thread, ThreadEnd};
 use super::doors::Doors;
 use crate::limits;
@@ -75,6 +80,8 @@ impl Default for GatewayOptions {
 pub struct ZmqGateway {
     // dropped first: the tasks' slots answer while the thread still sends
     requests: JoinSet<()>,
+    /// Those of them that a handover waits for.
+    unloads: JoinSet<()>,
     thread: Thread,
     doors: Arc<Doors>,
     patience: Patience,
@@ -97,7 +104,8 @@ impl ZmqGateway {
         let doors = Arc::new(doors);
         let thread = Thread::start(doors.clone()).await?;
         let patience = Patience { short: options.ask_timeout, long: options.long_ask_timeout };
-        Ok(Self { requests: JoinSet::new(), thread, doors, patience, exit })
+        let (requests, unloads) = (JoinSet::new(), JoinSet::new());
+        Ok(Self { requests, unloads, thread, doors, patience, exit })
     }
 
     /// Tells when this gateway's sockets are closed and their files removed, also after the actor is gone.
@@ -145,12 +153,16 @@ impl Handler<DeskRequest> for ZmqGateway {
     type Result = ();
 
     fn handle(&mut self, DeskRequest(work): DeskRequest, _: &mut Self::Context) {
-        while let Some(finished) = self.requests.try_join_next() {
-            if let Err(error) = finished {
+        let requests =
+            if work.is_better_finished() { &mut self.unloads } else { &mut self.requests };
+        while let Some(finished) = requests.try_join_next() {
+            if let Err(error) = finished
+                && !error.is_cancelled()
+            {
                 tracing::error!(%error, "a request's task failed; its client got a failure");
             }
         }
-        self.requests.spawn_local(carry_out(work, self.doors.clone(), self.patience));
+        requests.spawn_local(carry_out(work, self.doors.clone(), self.patience));
     }
 }
 
@@ -165,14 +177,50 @@ impl Handler<CloseIntake> for ZmqGateway {
 impl Handler<CloseSockets> for ZmqGateway {
     type Result = ResponseActFuture<Self, ()>;
 
-    fn handle(&mut self, _: CloseSockets, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _: CloseSockets, ctx: &mut Self::Context) -> Self::Result {
+        if self.thread.is_free() {
+            // a relay outlives the tree
+            self.exit.set(ExitReason::Shutdown);
+            ctx.stop();
+            return Box::pin(actix::fut::ready(()));
+        }
         // first the flag: the slots that are dropped now tell why
         self.thread.stop();
         self.requests.abort_all();
+        self.unloads.abort_all();
         let closed = self.thread.closed().wait().into_actor(self);
         Box::pin(closed.map(|(), gateway, ctx| {
             gateway.exit.set(ExitReason::Shutdown);
             ctx.stop();
+        }))
+    }
+}
+
+impl Handler<HandOver> for ZmqGateway {
+    type Result = ResponseActFuture<Self, RelayHandle>;
+
+    fn handle(&mut self, order: HandOver, _: &mut Self::Context) -> Self::Result {
+        let mut unloads = std::mem::take(&mut self.unloads);
+        let finished = async move {
+            let all = async { while unloads.join_next().await.is_some() {} };
+            let _ = tokio::time::timeout(limits::HANDOVER_UNLOADS, all).await;
+            unloads
+        };
+        Box::pin(finished.into_actor(self).then(|mut unfinished, gateway, _| {
+            // first the flag: the slots that are dropped now are for the successor
+            let relay = gateway.thread.hand_over(order.kept_endpoints);
+            for requests in [&mut unfinished, &mut gateway.unloads, &mut gateway.requests] {
+                requests.abort_all();
+            }
+            let settled = async move {
+                let settled = tokio::time::timeout(limits::HANDOVER_SETTLES, relay.settled()).await;
+                if settled.is_err() {
+                    tracing::error!("requests are stuck in the tree; they are not answered");
+                }
+                drop(unfinished);
+                relay
+            };
+            settled.into_actor(gateway)
         }))
     }
 }

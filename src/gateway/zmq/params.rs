@@ -59,6 +59,8 @@ params! {
     since Since,
     limit Limit,
     actor Actor,
+    binary Binary,
+    again Again,
 }
 
 impl Params {
@@ -76,12 +78,26 @@ impl Params {
         }
     }
 
+    /// `None`: not given.
+    pub(super) fn binary(&mut self) -> Result<Option<String>, CommandError> {
+        match self.binary.take() {
+            None | Some(Argument::Null) => Ok(None),
+            Some(Argument::Text(path)) if !path.is_empty() => Ok(Some(path)),
+            Some(_) => Err(CommandError::BadParameter { name: "binary", expected: "a path" }),
+        }
+    }
+
     pub(super) fn has_config_path(&self) -> bool {
         !matches!(self.config_path, None | Some(Argument::Null))
     }
 
     pub(super) fn wait(&self) -> Result<bool, CommandError> {
         flag("wait", self.wait.as_ref())
+    }
+
+    /// Whether it was asked before, of a service that handed the question over.
+    pub(super) fn again(&self) -> Result<bool, CommandError> {
+        flag("again", self.again.as_ref())
     }
 
     pub(super) fn all(&self) -> Result<bool, CommandError> {

@@ -2,12 +2,14 @@
 //!
 //! It never waits for an actor and never blocks in a send. A turn is bounded in both directions, so neither starves.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use super::backlog::{Backlog, Handover, Losses, Retry};
+use super::delivery::Delivery;
 use super::intake::Intake;
+use super::relay::{Pending, Relay};
 use super::shared::{Door, Lane, Outgoing, Shared};
 use super::sockets::Sockets;
 use crate::clock::{Clock, Moment};
@@ -15,17 +17,17 @@ use crate::limits;
 
 /// What the thread works with.
 pub(super) struct PollLoop {
-    sockets: Sockets,
+    delivery: Delivery,
     inbox: mpsc::Receiver<Outgoing>,
     shared: Arc<Shared>,
     intake: Intake,
     clock: Clock,
-    backlog: Backlog,
-    retry: Retry,
     /// Requests inside the tree, by budget.
     direct: usize,
     desk: usize,
     late: usize,
+    /// Requests that came out of the tree for a successor, before we saw that the sockets are handed over.
+    unanswered: VecDeque<Outgoing>,
     frames: Vec<zmq::Message>,
     /// Set when the end was asked for: until then what is unsent may go on.
     deadline: Option<Moment>,
@@ -40,29 +42,32 @@ impl PollLoop {
         clock: Clock,
     ) -> Self {
         Self {
-            sockets,
+            delivery: Delivery::new(sockets, shared.clone(), clock),
             inbox,
             shared,
             intake,
             clock,
-            backlog: Backlog::default(),
-            retry: Retry::default(),
             direct: 0,
             desk: 0,
             late: 0,
+            unanswered: VecDeque::new(),
             frames: Vec::with_capacity(limits::FRAME_PARTS),
             deadline: None,
         }
     }
 
-    /// Runs until [`Shared::stop`]; then sends what is left, closes the sockets and removes their files.
+    /// Runs until [`Shared::stop`]; then sends what is left, closes the sockets and removes their files. Once the sockets
+    /// are to be handed over it is a [`Relay`] that runs.
     ///
     /// # Errors
     /// What libzmq says, when it is no fault of one client.
     pub(super) fn run(mut self) -> zmq::Result<()> {
         while !self.is_over() {
+            if self.shared.is_handing_over() {
+                return self.into_relay()?.run();
+            }
             let sent = self.send_replies()?;
-            let retried = self.retry_backlog()?;
+            let retried = self.delivery.retry()?;
             let received = self.receive_requests()?;
             self.show();
             if !(sent || retried || received) {
@@ -75,8 +80,14 @@ impl PollLoop {
         let left =
             self.deadline.map_or(Duration::ZERO, |deadline| deadline.since(self.clock.now()));
         // libzmq's thread may not have written the last reply yet, however late it is
-        self.sockets.close(left.max(limits::SOCKET_LINGER / 5));
+        self.delivery.close(left.max(limits::SOCKET_LINGER / 5));
         Ok(())
+    }
+
+    fn into_relay(self) -> zmq::Result<Relay> {
+        let in_tree = self.direct + self.desk + self.late;
+        let Self { delivery, inbox, shared, clock, unanswered, .. } = self;
+        Relay::new(delivery, inbox, shared, clock, Pending { in_tree, unanswered })
     }
 
     fn is_over(&mut self) -> bool {
@@ -90,7 +101,7 @@ impl PollLoop {
     fn has_said_all(&self) -> bool {
         self.deadline.is_some()
             && self.direct + self.desk + self.late == 0
-            && self.backlog.is_empty()
+            && self.delivery.is_done()
     }
 
     fn send_replies(&mut self) -> zmq::Result<bool> {
@@ -109,54 +120,11 @@ impl PollLoop {
             Lane::Desk => self.desk -= 1,
             Lane::Late => self.late -= 1,
         }
-        let (door, identity) = (outgoing.route.door, &*outgoing.route.identity);
-        if self.backlog.holds(door, identity) {
-            // who asks goes on reading, as a rule: what was kept must not wait for the next try while more comes
-            self.try_again(|backlog, send| backlog.retry_one(door, identity, send))?;
+        if outgoing.is_request {
+            self.unanswered.push_back(outgoing);
+            return Ok(());
         }
-        let handover = if self.backlog.holds(door, identity) {
-            Handover::Full(outgoing)
-        } else {
-            self.sockets.send(outgoing)?
-        };
-        let counters = &self.shared.counters;
-        match handover {
-            Handover::Taken => counters.sent.one(),
-            Handover::Gone => counters.unreachable.one(),
-            Handover::Full(outgoing) => {
-                if self.backlog.is_empty() {
-                    self.retry.arm(self.clock.now(), true);
-                }
-                counters.dropped.add(self.backlog.push(outgoing));
-            }
-        }
-        Ok(())
-    }
-
-    fn retry_backlog(&mut self) -> zmq::Result<bool> {
-        if self.backlog.is_empty() || self.clock.now() < self.retry.due() {
-            return Ok(false);
-        }
-        let outcome = self.try_again(|backlog, send| backlog.retry(send))?;
-        let moved = outcome.sent + outcome.unreachable > 0;
-        self.retry.arm(self.clock.now(), moved);
-        Ok(moved)
-    }
-
-    fn try_again(
-        &mut self,
-        how: impl FnOnce(&mut Backlog, &mut dyn FnMut(Outgoing) -> Handover) -> Losses,
-    ) -> zmq::Result<Losses> {
-        let mut fault = None;
-        let outcome = how(&mut self.backlog, &mut |outgoing| {
-            self.sockets.send(outgoing).unwrap_or_else(|error| {
-                fault = Some(error);
-                Handover::Gone
-            })
-        });
-        self.shared.counters.sent.add(outcome.sent);
-        self.shared.counters.unreachable.add(outcome.unreachable);
-        fault.map_or(Ok(outcome), Err)
+        self.delivery.send(outgoing)
     }
 
     fn receive_requests(&mut self) -> zmq::Result<bool> {
@@ -166,7 +134,9 @@ impl PollLoop {
                 if !self.has_credit() {
                     return Ok(any);
                 }
-                let Some(received) = self.sockets.receive(door, &mut self.frames)? else { break };
+                let Some(received) = self.delivery.sockets.receive(door, &mut self.frames)? else {
+                    break;
+                };
                 any = true;
                 let desk_is_full = self.desk >= limits::GATEWAY_DESK_REQUESTS;
                 match self.intake.take(door, received, &self.frames, desk_is_full) {
@@ -194,14 +164,15 @@ impl PollLoop {
             bell.get_up(false);
             return self.send(outgoing);
         }
-        if self.deadline.is_none() && self.shared.is_stopping() {
+        let is_asked = self.shared.is_stopping() || self.shared.is_handing_over();
+        if self.deadline.is_none() && is_asked {
             bell.get_up(false);
             return Ok(());
         }
         let mut items = [
             zmq::PollItem::from_fd(bell.descriptor(), zmq::POLLIN),
-            self.sockets.of(Door::Cli).as_poll_item(zmq::POLLIN),
-            self.sockets.of(Door::Handshake).as_poll_item(zmq::POLLIN),
+            self.delivery.sockets.of(Door::Cli).as_poll_item(zmq::POLLIN),
+            self.delivery.sockets.of(Door::Handshake).as_poll_item(zmq::POLLIN),
         ];
         let watched = if self.has_credit() { &mut items[..] } else { &mut items[..1] };
         let outcome = zmq::poll(watched, self.sleep_limit());
@@ -214,8 +185,7 @@ impl PollLoop {
 
     /// Milliseconds, rounded up; negative for ever.
     fn sleep_limit(&self) -> i64 {
-        let retry = (!self.backlog.is_empty()).then(|| self.retry.due());
-        let until = match (retry, self.deadline) {
+        let until = match (self.delivery.due(), self.deadline) {
             (Some(retry), Some(deadline)) => Some(retry.min(deadline)),
             (one, other) => one.or(other),
         };
@@ -229,7 +199,6 @@ impl PollLoop {
         let counters = &self.shared.counters;
         counters.credits_in_use.set(self.direct);
         counters.desk_requests.set(self.desk);
-        counters.backlogged_peers.set(self.backlog.peers());
-        counters.backlogged_replies.set(self.backlog.replies());
+        self.delivery.show();
     }
 }

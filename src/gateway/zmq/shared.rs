@@ -4,9 +4,10 @@
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering, fence};
-use std::sync::mpsc;
+use std::sync::{OnceLock, mpsc};
 
 use rustix::event::{EventfdFlags, eventfd};
+use tokio::sync::watch;
 
 use super::counters::Counters;
 
@@ -46,12 +47,14 @@ pub(super) struct Route {
 pub(super) struct Outgoing {
     pub(super) route: Route,
     pub(super) payload: zmq::Message,
+    /// No reply but the request once more, for the successor that gets the sockets.
+    pub(super) is_request: bool,
 }
 
 impl Outgoing {
     /// Copies the bytes into a message of libzmq's while they are still in the cache of who made them.
     pub(super) fn new(route: Route, payload: &[u8]) -> Self {
-        Self { route, payload: payload.into() }
+        Self { route, payload: payload.into(), is_request: false }
     }
 }
 
@@ -62,6 +65,10 @@ pub(super) struct Shared {
     bell: Bell,
     closing: AtomicBool,
     stopping: AtomicBool,
+    /// Set when the sockets are handed over: the TCP endpoints that the successor can share.
+    handing_over: OnceLock<Vec<String>>,
+    /// Whether no request is inside the tree any more, told by a thread that hands over.
+    settled: watch::Sender<bool>,
     pub(super) counters: Counters,
 }
 
@@ -77,6 +84,8 @@ impl Shared {
             bell: Bell::new()?,
             closing: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
+            handing_over: OnceLock::new(),
+            settled: watch::Sender::new(false),
             counters: Counters::default(),
         };
         Ok((shared, inbox))
@@ -108,6 +117,32 @@ impl Shared {
         self.close_intake();
         self.stopping.store(true, Ordering::SeqCst);
         self.bell.ring();
+    }
+
+    /// From now on requests are for a successor: new ones, and those that are dropped unanswered.
+    pub(super) fn hand_over(&self, kept_endpoints: Vec<String>) {
+        // a second time changes nothing
+        let _ = self.handing_over.set(kept_endpoints);
+        self.bell.ring();
+    }
+
+    pub(super) fn is_handing_over(&self) -> bool {
+        self.handing_over.get().is_some()
+    }
+
+    /// TCP endpoints that the successor can share.
+    pub(super) fn kept_endpoints(&self) -> &[String] {
+        self.handing_over.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// No request is inside the tree any more.
+    pub(super) fn settle(&self) {
+        self.settled.send_if_modified(|settled| !std::mem::replace(settled, true));
+    }
+
+    /// Learns of [`Shared::settle`].
+    pub(super) fn settled(&self) -> watch::Receiver<bool> {
+        self.settled.subscribe()
     }
 
     pub(super) fn is_stopping(&self) -> bool {

@@ -26,6 +26,8 @@ struct Slot {
     /// `None` once it was answered.
     route: Option<Route>,
     form: Form,
+    /// What a successor of this gateway is to be asked, if nobody answers before it comes.
+    again: Option<Vec<u8>>,
     shared: Arc<Shared>,
 }
 
@@ -44,16 +46,28 @@ impl Slot {
         self.send(&payload);
     }
 
-    fn count_for(&mut self, lane: Lane) {
+    fn count_for_desk(&mut self, again: Option<Vec<u8>>) {
+        self.again = again;
         if let Some(route) = &mut self.route {
-            route.lane = lane;
+            route.lane = Lane::Desk;
         }
+    }
+
+    /// Whether a successor answers in our place.
+    fn pass_on(&mut self) -> bool {
+        let Some(again) = self.again.take_if(|_| self.shared.is_handing_over()) else {
+            return false;
+        };
+        let Some(route) = self.route.take() else { return false };
+        let request = Outgoing { is_request: true, ..Outgoing::new(route, &again) };
+        self.shared.enqueue(request);
+        true
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        if self.route.is_none() {
+        if self.route.is_none() || self.pass_on() {
             return;
         }
         self.shared.counters.abandoned.one();
@@ -67,7 +81,16 @@ pub(super) struct CommandSlot(Slot);
 
 impl CommandSlot {
     pub(super) fn new(route: Route, correlation_id: String, shared: Arc<Shared>) -> Self {
-        Self(Slot { route: Some(route), form: Form::Command { correlation_id }, shared })
+        let form = Form::Command { correlation_id };
+        Self(Slot { route: Some(route), form, again: None, shared })
+    }
+
+    /// The id that the client finds its answer by.
+    pub(super) fn correlation_id(&self) -> &str {
+        match &self.0.form {
+            Form::Command { correlation_id } => correlation_id,
+            Form::Handshake => "",
+        }
     }
 
     /// Answers with data.
@@ -92,9 +115,10 @@ impl CommandSlot {
         }
     }
 
-    /// Charges the request to another budget.
-    pub(super) fn count_for(&mut self, lane: Lane) {
-        self.0.count_for(lane);
+    /// Charges the request to the budget of those that may wait for a process. `again`: what a successor of this gateway is
+    /// asked in its place when the sockets are handed over meanwhile.
+    pub(super) fn count_for_desk(&mut self, again: Option<Vec<u8>>) {
+        self.0.count_for_desk(again);
     }
 }
 
@@ -104,7 +128,7 @@ pub(super) struct HandshakeSlot(Slot);
 
 impl HandshakeSlot {
     pub(super) fn new(route: Route, shared: Arc<Shared>) -> Self {
-        Self(Slot { route: Some(route), form: Form::Handshake, shared })
+        Self(Slot { route: Some(route), form: Form::Handshake, again: None, shared })
     }
 
     /// Answers.
@@ -117,9 +141,10 @@ impl HandshakeSlot {
         self.0.fail(text);
     }
 
-    /// Charges the request to another budget.
-    pub(super) fn count_for(&mut self, lane: Lane) {
-        self.0.count_for(lane);
+    /// Charges the request to the budget of those that may wait for a process. `again`: what a successor of this gateway is
+    /// asked in its place when the sockets are handed over meanwhile.
+    pub(super) fn count_for_desk(&mut self, again: Option<Vec<u8>>) {
+        self.0.count_for_desk(again);
     }
 }
 
@@ -165,6 +190,28 @@ mod tests {
         let response = handshake::decode_response(&inbox.try_recv().expect("reply").payload);
         assert_eq!(response.error, SHUTTING_DOWN);
         assert_eq!(shared.counters.state(true).abandoned, 3);
+    }
+
+    #[test]
+    fn a_slot_that_is_dropped_in_a_handover_asks_the_successor() {
+        let (shared, inbox) = Shared::new().expect("eventfd");
+        let shared = Arc::new(shared);
+        let slot = || {
+            let mut slot = CommandSlot::new(route(), "c".into(), shared.clone());
+            slot.count_for_desk(Some(b"once more".to_vec()));
+            slot
+        };
+        let (before, after) = (slot(), slot());
+        drop(before);
+        assert!(!inbox.try_recv().expect("a reply").is_request, "nobody comes after us yet");
+        shared.hand_over(Vec::new());
+        drop(after);
+        let asked = inbox.try_recv().expect("a request");
+        assert!(asked.is_request && asked.route.lane == Lane::Desk, "{asked:?}");
+        assert_eq!(&*asked.payload, b"once more");
+        drop(CommandSlot::new(route(), "c".into(), shared.clone()));
+        assert!(!inbox.try_recv().expect("a reply").is_request, "nothing to ask for");
+        assert!(inbox.try_recv().is_err(), "one for each");
     }
 
     #[test]

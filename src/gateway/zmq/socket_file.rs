@@ -4,10 +4,10 @@
 //! So it never lies open, whatever the umask is, and what appears at the place meanwhile is not overwritten.
 
 use std::fs::{self, DirBuilder, Metadata, Permissions};
-use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::{fmt, io};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
@@ -32,6 +32,22 @@ impl FileId {
     pub(super) fn of(meta: &Metadata) -> Self {
         Self { device: meta.dev(), inode: meta.ino() }
     }
+
+    /// What [`FileId`]'s `Display` wrote.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (device, inode) = text.trim_end().split_once(':')?;
+        Some(Self { device: device.parse().ok()?, inode: inode.parse().ok()? })
+    }
+
+    fn at(path: &Path) -> Option<Self> {
+        fs::symlink_metadata(path).ok().map(|meta| Self::of(&meta))
+    }
+}
+
+impl fmt::Display for FileId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.device, self.inode)
+    }
 }
 
 /// A socket path that is ours: locked, and with a socket once it was bound. Dropped, both files are removed.
@@ -39,11 +55,15 @@ impl FileId {
 pub(super) struct SocketFile {
     path: PathBuf,
     bound: Option<FileId>,
-    _lock: LockFile,
+    /// The socket of a predecessor that lives on until ours stands in its place.
+    replaces: Option<FileId>,
+    /// `None` once it was left to a successor.
+    lock: Option<LockFile>,
 }
 
 impl SocketFile {
-    /// Locks the path and removes the socket of a dead service.
+    /// Locks the path and removes the socket of a dead service. One that its holder [left](Self::leave) stays until
+    /// ours is bound.
     ///
     /// # Errors
     /// [`OpenError`] when somebody lives there or a file of another kind lies there: neither is touched.
@@ -61,9 +81,12 @@ impl SocketFile {
             .mode(0o700)
             .create(parent)
             .map_err(|error| OpenError::file("make the folder", parent, error))?;
-        let lock = LockFile::take(path, clock, deadline)?;
-        make_way(path)?;
-        Ok(Self { path: path.to_owned(), bound: None, _lock: lock })
+        let mut lock = LockFile::take(path, clock, deadline)?;
+        let replaces = make_way(path, lock.left())?;
+        if replaces.is_none() {
+            lock.forget_left();
+        }
+        Ok(Self { path: path.to_owned(), bound: None, replaces, lock: Some(lock) })
     }
 
     /// Has `bind` bind a socket at the path that it is given, and moves that to its place.
@@ -79,14 +102,27 @@ impl SocketFile {
         let fault = |error| OpenError::file("prepare the socket", &staging.socket, error);
         fs::set_permissions(&staging.socket, Permissions::from_mode(PRIVATE)).map_err(fault)?;
         let staged = fs::symlink_metadata(&staging.socket).map_err(fault)?;
-        move_without_replacing(&staging.socket, &self.path).map_err(|error| {
-            match error.kind() {
-                io::ErrorKind::AlreadyExists => OpenError::InUse(self.path.clone()),
-                _ => OpenError::file("move the socket to", &self.path, error),
-            }
+        let moved = match self.replaces.take() {
+            Some(old) => replace(&staging.socket, &self.path, old),
+            None => move_without_replacing(&staging.socket, &self.path),
+        };
+        moved.map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => OpenError::InUse(self.path.clone()),
+            _ => OpenError::file("move the socket to", &self.path, error),
         })?;
         self.bound = Some(FileId::of(&staged));
+        if let Some(lock) = &mut self.lock {
+            lock.forget_left();
+        }
         self.verify()
+    }
+
+    /// Gives the path to whoever comes next, while the socket goes on to live there until it is replaced. `None` when it
+    /// was never bound.
+    pub(super) fn leave(&mut self) -> Option<LeftSocket> {
+        let id = self.bound.take()?;
+        self.lock.take()?.leave(id);
+        Some(LeftSocket { path: self.path.clone(), id })
     }
 
     fn verify(&self) -> Result<(), OpenError> {
@@ -102,14 +138,52 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let there = fs::symlink_metadata(&self.path).ok().map(|meta| FileId::of(&meta));
         // somebody may have removed our file and put another one there: that one stays
-        if self.bound.is_some()
-            && there == self.bound
-            && let Err(error) = fs::remove_file(&self.path)
-        {
-            tracing::warn!(path = %self.path.display(), %error, "socket file could not be removed");
+        if let Some(id) = self.bound {
+            remove(&self.path, id);
         }
+    }
+}
+
+/// A socket whose path was left to a successor. Dropped, it is removed if none came.
+#[derive(Debug)]
+pub(super) struct LeftSocket {
+    path: PathBuf,
+    id: FileId,
+}
+
+impl LeftSocket {
+    /// Whether whoever connects reaches somebody else by now, or nobody.
+    pub(super) fn is_replaced(&self) -> bool {
+        FileId::at(&self.path) != Some(self.id)
+    }
+
+    /// Where the successor is reached.
+    pub(super) fn endpoint(&self) -> String {
+        format!("ipc://{}", self.path.display())
+    }
+}
+
+impl Drop for LeftSocket {
+    fn drop(&mut self) {
+        if self.is_replaced() {
+            return;
+        }
+        // whoever holds the lock is about to replace it
+        let clock = Clock::start();
+        if let Ok(mut lock) = LockFile::take(&self.path, clock, clock.now()) {
+            remove(&self.path, self.id);
+            lock.forget_left();
+        }
+    }
+}
+
+/// Removes a file if it is still the one that is meant.
+fn remove(path: &Path, id: FileId) {
+    if FileId::at(path) == Some(id)
+        && let Err(error) = fs::remove_file(path)
+    {
+        tracing::warn!(path = %path.display(), %error, "socket file could not be removed");
     }
 }
 
@@ -121,23 +195,26 @@ enum Resident {
     Gone,
 }
 
-fn make_way(path: &Path) -> Result<(), OpenError> {
+/// The answer is the socket that lives there and was left to us.
+fn make_way(path: &Path, left: Option<FileId>) -> Result<Option<FileId>, OpenError> {
     let meta = match fs::symlink_metadata(path) {
         Ok(meta) => meta,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(OpenError::file("look at", path, error)),
     };
     if !meta.file_type().is_socket() {
         return Err(OpenError::NotASocket(path.to_owned()));
     }
     match ask_who_lives_at(path).map_err(|error| OpenError::file("connect to", path, error))? {
+        Resident::Live if left == Some(FileId::of(&meta)) => Ok(left),
         Resident::Live => Err(OpenError::InUse(path.to_owned())),
-        Resident::Gone => Ok(()),
+        Resident::Gone => Ok(None),
         Resident::Dead => {
             tracing::info!(path = %path.display(), "removing the socket of a dead service");
             fs::remove_file(path).map_err(|error| {
                 OpenError::file("remove the socket of a dead service", path, error)
-            })
+            })?;
+            Ok(None)
         }
     }
 }
@@ -163,6 +240,28 @@ fn move_without_replacing(from: &Path, to: &Path) -> io::Result<()> {
         Err(Errno::INVAL | Errno::NOSYS) => {
             fs::hard_link(from, to).and_then(|()| fs::remove_file(from))
         }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Puts a socket in the place of the one that was left to us, so that there is no moment without one. What else has come
+/// there stays.
+fn replace(from: &Path, to: &Path, old: FileId) -> io::Result<()> {
+    if FileId::at(to) != Some(old) {
+        return move_without_replacing(from, to);
+    }
+    match renameat_with(CWD, from, CWD, to, RenameFlags::EXCHANGE) {
+        // what we got in exchange goes with the folder that it now lies in
+        Ok(()) if FileId::at(from) == Some(old) => Ok(()),
+        // it was not that one any more
+        Ok(()) => {
+            renameat_with(CWD, from, CWD, to, RenameFlags::EXCHANGE)?;
+            Err(io::ErrorKind::AlreadyExists.into())
+        }
+        // its owner removed it
+        Err(Errno::NOENT) => move_without_replacing(from, to),
+        // file systems that do not know the flag
+        Err(Errno::INVAL | Errno::NOSYS) => fs::rename(from, to),
         Err(error) => Err(error.into()),
     }
 }

@@ -131,6 +131,78 @@ fn endless_paths_are_refused_by_name() {
 }
 
 #[test]
+fn a_socket_that_was_left_lives_until_it_is_replaced() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("s");
+    let (old, mut file) = bind(&path).expect("free");
+    let left = file.leave().expect("left");
+    drop(file);
+    assert_eq!(names(folder.path()), ["s", "s.lock"]);
+    assert!(!left.is_replaced());
+    std::os::unix::net::UnixStream::connect(&path).expect("the old one answers");
+    old.accept().expect("it does");
+
+    let (new, file) = bind(&path).expect("it was left to us");
+    assert!(left.is_replaced());
+    std::os::unix::net::UnixStream::connect(&path).expect("the new one answers");
+    new.accept().expect("it does");
+    drop((old, left));
+    assert_eq!(names(folder.path()), ["s", "s.lock"], "what is the successor's stays");
+    drop((new, file));
+    assert_eq!(names(folder.path()), [""; 0]);
+}
+
+#[test]
+fn a_socket_that_was_left_to_nobody_goes_with_its_owner() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("s");
+    let (listener, mut file) = bind(&path).expect("free");
+    let left = file.leave().expect("left");
+    drop((listener, file, left));
+    assert_eq!(names(folder.path()), [""; 0]);
+}
+
+#[test]
+fn only_the_very_socket_that_was_left_is_replaced() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("s");
+    let (ours, mut file) = bind(&path).expect("free");
+    let left = file.leave().expect("left");
+    drop(file);
+    // somebody who knows nothing of our lock puts another one there: before the claim, and after it
+    fs::remove_file(&path).expect("remove");
+    let foreign = UnixListener::bind(&path).expect("bind");
+    assert_eq!(claim(&path).expect_err("foreign"), OpenError::InUse(path.clone()));
+    drop((foreign, ours, left));
+    assert!(path.exists(), "no socket of ours");
+
+    fs::remove_file(&path).expect("remove");
+    let (_ours, mut file) = bind(&path).expect("free");
+    let _left = file.leave().expect("left");
+    let mut file = claim(&path).expect("it was left to us");
+    fs::remove_file(&path).expect("remove");
+    fs::write(&path, "quick").expect("write");
+    let error = file.bind_with(|staged| {
+        UnixListener::bind(staged).map(drop).map_err(|e| OpenError::file("bind", staged, e))
+    });
+    assert_eq!(error.expect_err("taken"), OpenError::InUse(path.clone()));
+    assert_eq!(fs::read_to_string(&path).expect("still there"), "quick");
+}
+
+#[test]
+fn a_socket_that_was_left_and_died_is_replaced_too() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("s");
+    let (listener, mut file) = bind(&path).expect("free");
+    // as after SIGKILL: nothing of it is dropped
+    std::mem::forget(file.leave().expect("left"));
+    drop((listener, file));
+    assert_eq!(names(folder.path()), ["s", "s.lock"]);
+    drop(bind(&path).expect("nobody lives there"));
+    assert_eq!(names(folder.path()), [""; 0]);
+}
+
+#[test]
 fn what_was_left_by_a_service_that_was_killed_while_it_bound_is_removed() {
     let folder = tempfile::tempdir().expect("folder");
     let path = folder.path().join("s");

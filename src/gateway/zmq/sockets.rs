@@ -7,7 +7,7 @@ use super::backlog::Handover;
 use super::endpoint::{Place, place};
 use super::error::OpenError;
 use super::shared::{Door, Outgoing};
-use super::socket_file::SocketFile;
+use super::socket_file::{LeftSocket, SocketFile};
 use crate::clock::{Clock, Moment};
 use crate::gateway::doors::ServiceFacts;
 use crate::limits;
@@ -17,8 +17,10 @@ use crate::limits;
 pub(super) struct Sockets {
     cli: zmq::Socket,
     handshake: zmq::Socket,
-    _context: zmq::Context,
-    _files: Vec<SocketFile>,
+    context: zmq::Context,
+    files: Vec<(Door, SocketFile)>,
+    /// Endpoints without a file of their own.
+    on_tcp: Vec<(Door, String)>,
 }
 
 impl Sockets {
@@ -34,14 +36,44 @@ impl Sockets {
         spare_descriptors(clock, deadline)?;
         let context = zmq::Context::new();
         let mut files = Vec::new();
-        let mut open = |endpoint: &str| {
+        let mut on_tcp = Vec::new();
+        let mut open = |door, endpoint: &str| {
             let (socket, file) = open_one(&context, endpoint, clock, deadline)?;
-            files.extend(file);
+            let file = file.or_else(|| {
+                on_tcp.push((door, endpoint.to_owned()));
+                let way = facts.runtime_dir.join(way_of(door));
+                open_way(&socket, &way, clock, deadline)
+            });
+            files.extend(file.map(|file| (door, file)));
             Ok(socket)
         };
-        let cli = open(&facts.cli_endpoint)?;
-        let handshake = open(&facts.client_endpoint)?;
-        Ok(Self { cli, handshake, _context: context, _files: files })
+        let cli = open(Door::Cli, &facts.cli_endpoint)?;
+        let handshake = open(Door::Handshake, &facts.client_endpoint)?;
+        Ok(Self { cli, handshake, context, files, on_tcp })
+    }
+
+    /// Leaves the paths to a successor. Clients that are connected stay, and others reach these sockets until those of the
+    /// successor stand there. A socket without a way to the successor, or on an endpoint that is not `kept` for both, is closed:
+    /// its clients connect anew.
+    ///
+    /// # Errors
+    /// What libzmq says.
+    pub(super) fn leave(&mut self, kept: &[String]) -> zmq::Result<Vec<(Door, LeftSocket)>> {
+        let in_the_way = self.on_tcp.iter().filter(|(_, endpoint)| !kept.contains(endpoint));
+        let in_the_way: Vec<_> = in_the_way.map(|(door, _)| *door).collect();
+        self.files.retain(|(door, _)| !in_the_way.contains(door));
+        let left = self.files.drain(..).filter_map(|(door, mut file)| Some((door, file.leave()?)));
+        let left: Vec<_> = left.collect();
+        for (door, socket) in [(Door::Cli, &mut self.cli), (Door::Handshake, &mut self.handshake)] {
+            if !left.iter().any(|(with_way, _)| *with_way == door) {
+                tracing::warn!(
+                    ?door,
+                    "clients of this socket cannot be handed over: they connect anew"
+                );
+                *socket = self.context.socket(zmq::ROUTER)?;
+            }
+        }
+        Ok(left)
     }
 
     pub(super) fn of(&self, door: Door) -> &zmq::Socket {
@@ -84,23 +116,8 @@ impl Sockets {
     ) -> zmq::Result<Option<Received>> {
         let socket = self.of(door);
         frames.clear();
-        let mut identity = zmq::Message::new();
-        match uninterrupted(|| socket.recv(&mut identity, zmq::DONTWAIT)) {
-            Ok(()) => {}
-            Err(zmq::Error::EAGAIN) => return Ok(None),
-            Err(error) => return Err(error),
-        }
-        let mut count = 0;
-        let mut more = identity.get_more();
-        while more {
-            let mut frame = zmq::Message::new();
-            uninterrupted(|| socket.recv(&mut frame, zmq::DONTWAIT))?;
-            more = frame.get_more();
-            count += 1;
-            if frames.len() < limits::FRAME_PARTS {
-                frames.push(frame);
-            }
-        }
+        let Some(identity) = first_frame(socket)? else { return Ok(None) };
+        let count = frames_after(socket, &identity, frames)?;
         Ok(Some(Received { identity, count }))
     }
 
@@ -121,8 +138,38 @@ pub(super) struct Received {
     pub(super) count: usize,
 }
 
+/// The first frame of the next message; `None` when nothing is waiting.
+pub(super) fn first_frame(socket: &zmq::Socket) -> zmq::Result<Option<zmq::Message>> {
+    let mut frame = zmq::Message::new();
+    match uninterrupted(|| socket.recv(&mut frame, zmq::DONTWAIT)) {
+        Ok(()) => Ok(Some(frame)),
+        Err(zmq::Error::EAGAIN) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes the frames that follow `first`, of which at most [`limits::FRAME_PARTS`] are kept; answers how many there were.
+pub(super) fn frames_after(
+    socket: &zmq::Socket,
+    first: &zmq::Message,
+    frames: &mut Vec<zmq::Message>,
+) -> zmq::Result<usize> {
+    let mut count = 0;
+    let mut more = first.get_more();
+    while more {
+        let mut frame = zmq::Message::new();
+        uninterrupted(|| socket.recv(&mut frame, zmq::DONTWAIT))?;
+        more = frame.get_more();
+        count += 1;
+        if frames.len() < limits::FRAME_PARTS {
+            frames.push(frame);
+        }
+    }
+    Ok(count)
+}
+
 /// Tries again after a signal: in the middle of a message there is no other way on.
-fn uninterrupted<T>(mut step: impl FnMut() -> zmq::Result<T>) -> zmq::Result<T> {
+pub(super) fn uninterrupted<T>(mut step: impl FnMut() -> zmq::Result<T>) -> zmq::Result<T> {
     loop {
         match step() {
             Err(zmq::Error::EINTR) => {}
@@ -170,6 +217,35 @@ fn open_one(
     }
 }
 
+/// The name of the file by which a predecessor reaches a socket that has none, in the private folder of the service.
+fn way_of(door: Door) -> &'static str {
+    match door {
+        Door::Cli => "cli.way",
+        Door::Handshake => "client.way",
+    }
+}
+
+/// A TCP socket is bound to a file, too: who connects to its address may reach whichever process accepts first.
+fn open_way(
+    socket: &zmq::Socket,
+    path: &Path,
+    clock: Clock,
+    deadline: Moment,
+) -> Option<SocketFile> {
+    let bound = SocketFile::claim(path, clock, deadline).and_then(|mut file| {
+        let endpoint = path.display().to_string();
+        file.bind_with(|staged| bind_file(socket, staged, &endpoint))?;
+        Ok(file)
+    });
+    match bound {
+        Ok(file) => Some(file),
+        Err(error) => {
+            tracing::warn!(%error, "clients will have to connect anew when the service is upgraded");
+            None
+        }
+    }
+}
+
 fn bind_file(socket: &zmq::Socket, path: &Path, endpoint: &str) -> Result<(), OpenError> {
     socket
         .bind(&format!("ipc://{}", path.display()))
@@ -188,6 +264,6 @@ fn configure(socket: &zmq::Socket) -> zmq::Result<()> {
     socket.set_backlog(limits::LISTEN_BACKLOG)
 }
 
-fn milliseconds(span: Duration) -> i32 {
+pub(super) fn milliseconds(span: Duration) -> i32 {
     i32::try_from(span.as_millis()).unwrap_or(i32::MAX)
 }

@@ -46,6 +46,8 @@ impl GatewayClosed {
 #[derive(Debug)]
 pub(super) struct Thread {
     shared: Arc<Shared>,
+    /// Whether it goes on without the actor.
+    is_free: bool,
     begin: Option<mpsc::SyncSender<WeakAddr<ZmqGateway>>>,
     closed: GatewayClosed,
 }
@@ -114,7 +116,7 @@ impl Thread {
                 ended.send_replace(Some(end));
             })
             .map_err(|error| OpenError::Thread(error.to_string()))?;
-        Ok(Self { shared, begin: Some(begin), closed: GatewayClosed(closed) })
+        Ok(Self { shared, is_free: false, begin: Some(begin), closed: GatewayClosed(closed) })
     }
 
     /// Gives the thread the actor it works for; from now on requests are taken.
@@ -133,6 +135,18 @@ impl Thread {
         self.closed.clone()
     }
 
+    /// Lets the thread be a relay from now on, whatever becomes of the actor.
+    pub(super) fn hand_over(&mut self, kept_endpoints: Vec<String>) -> RelayHandle {
+        self.is_free = true;
+        self.shared.hand_over(kept_endpoints);
+        RelayHandle { shared: self.shared.clone(), closed: self.closed() }
+    }
+
+    /// Whether it was let go on without the actor.
+    pub(super) fn is_free(&self) -> bool {
+        self.is_free
+    }
+
     pub(super) fn stop(&mut self) {
         self.begin = None;
         self.shared.stop();
@@ -141,7 +155,34 @@ impl Thread {
 
 impl Drop for Thread {
     fn drop(&mut self) {
-        self.stop();
+        if !self.is_free {
+            self.stop();
+        }
+    }
+}
+
+/// The gateway's thread as a relay, which outlives the tree.
+#[derive(Debug)]
+pub struct RelayHandle {
+    shared: Arc<Shared>,
+    closed: GatewayClosed,
+}
+
+impl RelayHandle {
+    /// Waits until no request is inside the tree any more.
+    pub(super) async fn settled(&self) {
+        // the sender is in our hands
+        let _ = self.shared.settled().wait_for(|settled| *settled).await;
+    }
+
+    /// Lets it end now, whoever asks.
+    pub fn end(&self) {
+        self.shared.stop();
+    }
+
+    /// Waits until it has ended: nobody needs it any more.
+    pub async fn ended(&self) {
+        self.closed.clone().wait().await;
     }
 }
 

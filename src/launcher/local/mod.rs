@@ -153,11 +153,13 @@ impl Default for LocalOptions {
 
 /// Starts and watches processes of this machine, on two threads of its own.
 ///
-/// Dropping it kills what is left, as [`Launcher::end`] does.
+/// Dropping it kills what is left, as [`Launcher::end`] does. Where a heart lives, who drops it has failed before an orderly end
+/// (a panic of the main thread), and processes are left to the next core, as [`Launcher::let_go`] does.
 #[derive(Debug)]
 pub struct LocalLauncher {
     spawner: SpawnerHandle,
     output: OutputHandle,
+    heart: Option<HeartLink>,
     continuation: Option<Continuation>,
     /// Taken once, by whoever ends the launcher first; held for that moment only.
     threads: Mutex<Option<Threads>>,
@@ -192,7 +194,7 @@ impl LocalLauncher {
             continues.then(|| Continuation { since: *started, awaited: awaited.clone() })
         });
         let heart = options.state.and_then(|state| state.heart).map(|heart| heart.link);
-        let parts = Parts { machine, cgroups, output: output.clone(), heart, clock };
+        let parts = Parts { machine, cgroups, output: output.clone(), heart: heart.clone(), clock };
         let (mut spawner_thread, spawner) = Spawner::prepare(parts)?;
         if let Some((past, place, _)) = taken {
             spawner_thread.take_over(past, place)?;
@@ -207,7 +209,7 @@ impl LocalLauncher {
             }
         };
         let threads = Threads { spawner: spawner_join, output: output_join };
-        Ok(Self { spawner, output, continuation, threads: Mutex::new(Some(threads)) })
+        Ok(Self { spawner, output, heart, continuation, threads: Mutex::new(Some(threads)) })
     }
 
     /// The service that this launcher goes on with; `None` at its first start.
@@ -313,6 +315,9 @@ impl Launcher for LocalLauncher {
 
 impl Drop for LocalLauncher {
     fn drop(&mut self) {
+        if self.heart.as_ref().is_some_and(|heart| !heart.is_lost()) {
+            return self.let_go(limits::LAUNCHER_END);
+        }
         self.end(limits::LAUNCHER_END);
     }
 }

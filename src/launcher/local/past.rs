@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use super::child::Child;
@@ -14,7 +14,7 @@ use super::process_file::{self, Details};
 use super::{KnownInstance, StateOptions, procfs, socket_file, state_place};
 use crate::clock::Clock;
 use crate::ids::{InstanceId, ModelName, ProcessKey};
-use crate::launcher::adoption::{Facts, LastKnown, Recorded, RecordedProcess, Step, plan};
+use crate::launcher::adoption::{Facts, LastKnown, Marked, Recorded, RecordedProcess, Step, plan};
 use crate::launcher::{ExitStatus, InstanceRecord, LauncherNotice, ReadyEnd, Report, TurnRecord};
 use crate::limits;
 use crate::state::files::{FileIdentity, InstanceFile, ProcessFile, ServiceFile};
@@ -197,7 +197,7 @@ impl Past {
                     };
                     match found {
                         Some((file, details)) => self.take(key, &file, details, options)?,
-                        None => self.end(&key, pid, start_ticks, true),
+                        None => self.end(&key, pid, start_ticks, true, None),
                     }
                 }
                 Step::Gone { key, replaced } => {
@@ -210,7 +210,12 @@ impl Past {
                     self.gone(key, file.as_ref());
                 }
                 Step::End { key, pid, start_ticks, group } => {
-                    self.end(&key, pid, start_ticks, group);
+                    let of_it = |process: &&Marked| {
+                        process.pid == pid && process.start_ticks == start_ticks
+                    };
+                    let process = facts.marked.iter().find(of_it);
+                    let address = process.and_then(|process| process.endpoint.as_deref());
+                    self.end(&key, pid, start_ticks, group, address);
                 }
             }
         }
@@ -271,9 +276,20 @@ impl Past {
         }
     }
 
-    fn end(&mut self, key: &ProcessKey, pid: u32, start_ticks: u64, group: bool) {
+    /// `address`: where it says to be reached.
+    fn end(
+        &mut self,
+        key: &ProcessKey,
+        pid: u32,
+        start_ticks: u64,
+        group: bool,
+        address: Option<&str>,
+    ) {
         self.changed.insert(key.instance.clone());
         marks::end(pid, start_ticks, group);
+        if let Some(socket) = address.and_then(model_socket) {
+            socket_file::remove_abandoned(socket);
+        }
         let model = self.model_of(key);
         let cause = format!("pid {pid} was of this service, and nobody would ever use it");
         self.tell("leftover_ended", Some((key, model.as_deref())), cause);
@@ -331,6 +347,13 @@ impl Past {
         };
         Some((file, details))
     }
+}
+
+/// The socket file of an address, where it has the name of one that we gave to a model: an environment may say anything.
+fn model_socket(address: &str) -> Option<&Path> {
+    let path = Path::new(address.strip_prefix("ipc://")?);
+    let is_ours = path.file_name()?.to_str()?.starts_with("symphony-model-");
+    (path.is_absolute() && is_ours).then_some(path)
 }
 
 /// A record for a start that was under way: the machine watches it as one.

@@ -110,6 +110,19 @@ fn root_that_gives_up_costs_no_model() {
 }
 
 #[test]
+fn panic_of_the_main_thread_costs_no_model() {
+    let service = Service::through_heart(&[fake("a", &[])]);
+    let before = service.load("a");
+    let manager = service.manager();
+    manager.send("chaos-panic", &json!({ "actor": "main_loop" }));
+    let status = service.replaced(1);
+    assert_eq!(status["heart"]["last_cause"], "exit 101");
+    let after = service.wait_for_state("a", "ready");
+    assert_eq!((after.pid(), after.generation()), (before.pid(), before.generation()));
+    service.stop();
+}
+
+#[test]
 fn heart_and_core_killed_leave_nothing() {
     let script = format!("setsid sleep 600 & exec {} --ipc-endpoint \"$1\"", crate::backend::FAKE);
     let forking = program("forking", &["sh", "-c", &script, "sh", "{endpoint}"]);

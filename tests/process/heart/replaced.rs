@@ -120,3 +120,21 @@ fn a_core_that_crashes_at_every_start_ends_the_heart() {
     assert!(!processes::runs(row.pid()));
     assert_eq!(service.mark().processes(), [0; 0]);
 }
+
+#[test]
+fn who_no_longer_reads_holds_nobody_up() {
+    // a terminal that is gone, and one that is full
+    for is_gone in [true, false] {
+        let (reading, writing) = std::io::pipe().expect("a pipe");
+        rustix::pipe::fcntl_setpipe_size(&writing, 4096).expect("made small");
+        let service = Service::through_heart_onto(&[], writing);
+        let reading = (!is_gone).then_some(reading);
+        // each start writes some hundred bytes, and each end of one, too
+        for restarts in 1..=4 {
+            processes::signal(service.core_pid(), Signal::KILL);
+            service.replaced(restarts);
+        }
+        service.stop();
+        drop(reading);
+    }
+}
