@@ -24,6 +24,9 @@ pub struct ServiceFile {
     /// Instances that are to be loaded at the start and were not taken in hand yet.
     #[serde(default)]
     pub awaited: BTreeSet<InstanceId>,
+    /// All that were to be loaded at the start by the configuration of that time.
+    #[serde(default)]
+    pub autostart: BTreeSet<InstanceId>,
 }
 
 /// `INSTANCE.json`: what is known of one instance.

@@ -249,6 +249,7 @@ const PARTS: &[(&str, &[&str])] = &[
             "src/cli/interruption.rs",
             "src/cli/stage.rs",
             "src/engine/mod.rs",
+            // whose a folder is that a killed service left
             "src/gateway/zmq/socket_file.rs",
             "src/heart/",
             "src/launcher/local/",

@@ -262,3 +262,31 @@ fn a_socket_that_fits_nothing_is_closed_by_the_heart_as_well() {
     until("the end of the listener", || TcpStream::connect(address).is_err().then_some(()));
     service.stop();
 }
+
+#[test]
+fn no_client_is_refused_while_the_service_is_upgraded() {
+    let (listener, address) = listener();
+    drop(listener);
+    let change = endpoint("client_handshake", address);
+    let service =
+        Service::start_all(&[fake("a", &[])], change, |command| through_heart(command, &[]));
+    let model = service.load("a").pid();
+    let other = service.scratch("symphony");
+    std::fs::copy(env!("CARGO_BIN_EXE_symphony"), &other).expect("copied");
+    let mut upgrade = Command::new(env!("CARGO_BIN_EXE_symphony"))
+        .args(["--endpoint", &service.endpoint("cli"), "upgrade", "--binary"])
+        .arg(&other)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("started");
+    let upgraded = until("the end of the upgrade", || {
+        // whoever comes is taken in, by the old service, the new one, or the queue between them
+        drop(connect(address));
+        upgrade.try_wait().expect("waited")
+    });
+    assert!(upgraded.success(), "{}", service.log());
+    is_served(connect(address));
+    let status = service.manager().ask_until_answered("status", &json!({}));
+    assert_eq!(status["models"][0]["pid"], model, "{status}");
+    service.stop();
+}

@@ -58,7 +58,7 @@ pub(super) fn take_over(
     let (lock, folder, contents) = state_place::open(&options.runtime_dir)?;
     let mut past = Past::default();
     past.tell_damage(&contents);
-    let before = past.earlier_service(&contents, machine);
+    let before = past.earlier_service(&contents, machine, options);
     let continues = before.is_some();
     if let Some(service) = &before {
         machine.service_id.clone_from(&service.id);
@@ -77,9 +77,12 @@ pub(super) fn take_over(
         started: clock.started(),
         last_event: 0,
         awaited: options.awaited.clone(),
+        autostart: options.awaited.clone(),
     });
-    // what was taken out of the configuration meanwhile is nobody's wish any more
+    // what was taken out of the configuration meanwhile is nobody's wish any more, and what came in was never loaded
+    let before = std::mem::replace(&mut service.autostart, options.awaited.clone());
     service.awaited.retain(|instance| options.awaited.contains(instance));
+    service.awaited.extend(options.awaited.difference(&before).cloned());
     options.last_event.fetch_max(service.last_event, Ordering::Relaxed);
     service.last_event = service.last_event.saturating_add(limits::EVENTS_AHEAD);
     // before the first process is marked as one of this service
@@ -114,8 +117,14 @@ impl Past {
     }
 
     /// The service whose files these are, where its processes may still live.
-    fn earlier_service(&mut self, contents: &Contents, machine: &Machine) -> Option<ServiceFile> {
-        let service = contents.service.clone().or_else(|| service_of(&contents.instances));
+    fn earlier_service(
+        &mut self,
+        contents: &Contents,
+        machine: &Machine,
+        options: &StateOptions,
+    ) -> Option<ServiceFile> {
+        let service = contents.service.clone();
+        let service = service.or_else(|| service_of(&contents.instances, &options.awaited));
         let count = contents.instances.len();
         match service {
             Some(service) if service.boot_id == machine.boot_id => return Some(service),
@@ -385,7 +394,8 @@ fn fresh_record(
 }
 
 /// Files of processes name their service, too, for the case that `service.json` is lost.
-fn service_of(instances: &[InstanceFile]) -> Option<ServiceFile> {
+/// What was loaded of `autostart`, and unloaded again, is not known then: it is left as it is.
+fn service_of(instances: &[InstanceFile], autostart: &BTreeSet<InstanceId>) -> Option<ServiceFile> {
     let process = instances.iter().find_map(|file| file.process.as_ref())?;
     Some(ServiceFile {
         id: process.service.clone(),
@@ -394,7 +404,8 @@ fn service_of(instances: &[InstanceFile]) -> Option<ServiceFile> {
         // larger than any number that was used: nobody has one event for each second since 1970
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive")]
         last_event: Clock::wall_seconds() as u64,
-        awaited: Default::default(),
+        awaited: BTreeSet::new(),
+        autostart: autostart.clone(),
     })
 }
 

@@ -358,8 +358,7 @@ fn a_heart_that_says_nothing_holds_nothing_up() {
 fn the_channel_of_a_start_is_held_by_the_heart_until_it_is_ready() {
     let place = Place::new();
     let (first, heart) = place.bench_with_heart();
-    let mut order = first.shell("a", "read line <&9; sleep 600");
-    order.command.args[1] = "sleep 600 & wait; echo >&7; sleep 600".into();
+    let mut order = first.shell("a", "sleep 600 & wait; echo >&7; sleep 600");
     order.ready_channel = ReadyChannel::Fd { number: 7 };
     let process = first.start(order);
     let (held, descriptor) = heard(&heart);
@@ -378,8 +377,13 @@ fn the_channel_of_a_start_is_held_by_the_heart_until_it_is_ready() {
     let [(of, ReadyEnd::Pipe(pipe))] = &ready[..] else { panic!("{ready:?}") };
     assert_eq!(*of, process.key);
     let children = format!("/proc/{0}/task/{0}/children", process.pid);
-    let sleeper = std::fs::read_to_string(children).unwrap();
-    let sleeper = rustix::process::Pid::from_raw(sleeper.trim().parse().unwrap()).unwrap();
+    let mut sleeper = None;
+    wait_until("what it waits for", || {
+        let pids = std::fs::read_to_string(&children).unwrap();
+        sleeper = pids.trim().parse().ok().and_then(rustix::process::Pid::from_raw);
+        sleeper.is_some()
+    });
+    let sleeper = sleeper.unwrap();
     rustix::process::kill_process(sleeper, Signal::KILL).unwrap();
     let mut sign = [0];
     let mut reading = std::fs::File::from(pipe.try_clone().unwrap());
@@ -403,6 +407,24 @@ fn what_was_forgotten_and_still_lived_is_ended_by_the_next() {
     let next = place.bench();
     assert!(next.notice("leftover_ended").contains(&format!("pid {} ", process.pid)));
     wait_until("its end", || !runs(process.pid));
+}
+
+#[test]
+fn what_starts_with_the_service_is_loaded_once() {
+    let place = Place::new();
+    let with = |models: &[&str]| {
+        let awaited = models.iter().map(|model| instance(model)).collect();
+        bench(StateOptions { awaited, ..place.options() })
+    };
+    let first = with(&["a", "b", "gone"]);
+    // taken in hand, and forgotten again: somebody unloaded it
+    first.launcher.keep(record("a", "starting"));
+    first.launcher.forget(&instance("a"));
+    first.launcher.let_go(PATIENCE);
+    // this one was killed before it came to that model, and another one is new
+    let next = with(&["a", "b", "new"]);
+    let awaited = &next.launcher.continuation().expect("it goes on").awaited;
+    assert_eq!(*awaited, BTreeSet::from([instance("b"), instance("new")]));
 }
 
 #[test]
