@@ -26,7 +26,7 @@ use self::heart::HeartSide;
 use self::herald::{Herald, Voice, Word};
 use self::reloads::{Asker, Reloads};
 pub use self::remnant::{End, Remnant, Served};
-use self::upgrading::Upgrades;
+use self::upgrading::{Place, Upgrades};
 use self::wishes::StopOnce;
 pub use self::wishes::{Signals, Wish, Wishes};
 use crate::clock::Clock;
@@ -45,7 +45,7 @@ use crate::launcher::local::cgroup_obstacle;
 use crate::limits;
 use crate::probe::Prober;
 use crate::registry::{Registry, UseCatalogue};
-use crate::root::wiring::{Place, Wiring};
+use crate::root::wiring::{self, Wiring};
 use crate::root::{self, panics, picture, relay, shutdown};
 use crate::settings::diff::{ReloadOutcome, diff};
 use crate::settings::model::{ServiceSettings, Settings};
@@ -201,12 +201,12 @@ impl Service {
             heart: heart_facts,
             open_sockets: Default::default(),
             last_event,
-            table: Place::default(),
-            events: Place::default(),
-            registry: Place::default(),
-            desk: Place::default(),
-            instances: Place::default(),
-            zmq: Place::default(),
+            table: wiring::Place::default(),
+            events: wiring::Place::default(),
+            registry: wiring::Place::default(),
+            desk: wiring::Place::default(),
+            instances: wiring::Place::default(),
+            zmq: wiring::Place::default(),
         });
         wiring.use_settings(settings);
         let watchdog = watched.then(|| relay::watch_thread(&wiring)).flatten();
@@ -354,7 +354,8 @@ impl Service {
                     }
                     Control::Upgrade(binary, asker) => {
                         let obstacle = self.obstacle_to_upgrade();
-                        self.upgrades.ask(binary, asker, obstacle);
+                        let place = Place::of(&self.reloads, &self.wiring);
+                        self.upgrades.ask(binary, asker, obstacle, place);
                     }
                     Control::UpgradeOutcome(asker) => self.upgrades.tell_outcome(asker),
                     Control::Panic(part, answer) => {

@@ -50,6 +50,11 @@ impl Reloads {
         }
     }
 
+    /// Reads the configuration as a reload would.
+    pub(super) fn loader(&self) -> Option<Arc<SettingsLoader>> {
+        self.loader.clone()
+    }
+
     /// Whether one is under way.
     pub(super) fn is_reading(&self) -> bool {
         self.reading.is_some()

@@ -15,12 +15,16 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
+use super::SettingsLoader;
+use super::reloads::Reloads;
 use crate::events::messages::Record;
 use crate::limits;
 use crate::registry::messages::AskDirect;
 use crate::root::wiring::Wiring;
+use crate::settings::diff::diff;
+use crate::settings::model::Settings;
 use crate::upgrade::outcome::{Underway, Upgraded};
-use crate::upgrade::{Candidate, Inheritance, Refused, own_binary, try_binary};
+use crate::upgrade::{Candidate, Inheritance, own_binary, try_binary};
 
 /// Of this program.
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -37,9 +41,38 @@ pub(super) struct Upgrades {
     outcome: Option<watch::Receiver<Option<Outcome>>>,
 }
 
+/// Where the service is: its sockets, and the folder that tells of its models. Clients and models stay there.
+pub(super) struct Place {
+    present: Arc<Settings>,
+    loader: Option<Arc<SettingsLoader>>,
+}
+
+impl Place {
+    pub(super) fn of(reloads: &Reloads, wiring: &Wiring) -> Self {
+        Self { present: wiring.settings.borrow().clone(), loader: reloads.loader() }
+    }
+
+    /// Whether the next service, which reads the configuration anew, is where this one is.
+    ///
+    /// # Errors
+    /// What was changed; or the faults of the configuration.
+    fn stays(&self) -> Result<(), String> {
+        let Some(loader) = &self.loader else { return Ok(()) };
+        let mut moved = diff(&self.present, &loader()?).needs_service_restart;
+        moved.retain(|key| key.starts_with("endpoints.") || key == "service.runtime_dir");
+        if moved.is_empty() {
+            return Ok(());
+        }
+        Err(format!(
+            "{} changed in the configuration: an upgrade keeps the service where it is, stop and start it instead",
+            moved.join(", ")
+        ))
+    }
+}
+
 #[derive(Debug)]
 struct Trial {
-    tried: oneshot::Receiver<Result<Candidate, Refused>>,
+    tried: oneshot::Receiver<Result<Candidate, String>>,
     asker: Asker,
 }
 
@@ -50,7 +83,13 @@ impl Upgrades {
     }
 
     /// Begins to try a binary, unless there is an `obstacle`.
-    pub(super) fn ask(&mut self, binary: Option<PathBuf>, asker: Asker, obstacle: Option<&str>) {
+    pub(super) fn ask(
+        &mut self,
+        binary: Option<PathBuf>,
+        asker: Asker,
+        obstacle: Option<&str>,
+        place: Place,
+    ) {
         let refusal = match (&self.inheritance, obstacle) {
             (_, Some(obstacle)) => Err(obstacle.to_owned()),
             _ if self.trial.is_some() => Err("another upgrade is under way".to_owned()),
@@ -61,7 +100,7 @@ impl Upgrades {
         };
         match refusal {
             Ok((binary, inheritance)) => {
-                let tried = try_on_a_thread(binary, inheritance);
+                let tried = try_on_a_thread(binary, inheritance, place);
                 self.trial = Some(Trial { tried, asker });
             }
             // whoever asked may have left
@@ -73,7 +112,7 @@ impl Upgrades {
     pub(super) async fn tried(&mut self) -> (Result<Candidate, String>, Asker) {
         let Some(trial) = &mut self.trial else { return std::future::pending().await };
         let tried = match (&mut trial.tried).await {
-            Ok(tried) => tried.map_err(|refused| refused.to_string()),
+            Ok(tried) => tried,
             Err(_) => Err("the new binary was not tried: no thread is left for that".to_owned()),
         };
         match self.trial.take() {
@@ -154,11 +193,15 @@ pub(super) fn record(wiring: &Wiring, kind: &'static str, cause: String) {
 fn try_on_a_thread(
     binary: PathBuf,
     inheritance: Inheritance,
-) -> oneshot::Receiver<Result<Candidate, Refused>> {
+    place: Place,
+) -> oneshot::Receiver<Result<Candidate, String>> {
     let (tell, tried) = oneshot::channel();
     let thread = std::thread::Builder::new().name("symphony-trial".to_owned());
     // without a thread the sender is dropped, which is told; nobody listens any more when a stop came first
-    let begun = thread.spawn(move || drop(tell.send(try_binary(&binary, &inheritance))));
+    let begun = thread.spawn(move || {
+        let tried = try_binary(&binary, &inheritance).map_err(|refused| refused.to_string());
+        let _ = tell.send(tried.and_then(|candidate| place.stays().map(|()| candidate)));
+    });
     if let Err(error) = begun {
         tracing::error!(%error, "no thread for an upgrade");
     }
@@ -188,11 +231,45 @@ pub(super) async fn processes(wiring: &Wiring) -> BTreeMap<String, u32> {
 mod tests {
     use super::*;
 
+    /// A service in this place, whose configuration says now what `change` makes of it.
+    fn place(change: Option<fn(&mut Settings)>) -> Place {
+        let present = Settings::in_folder("/run/s".as_ref()).expect("settings");
+        let fresh = present.clone();
+        let loader = change.map(|change| -> Arc<SettingsLoader> {
+            Arc::new(Box::new(move || {
+                let mut fresh = fresh.clone();
+                change(&mut fresh);
+                Ok(fresh)
+            }))
+        });
+        Place { present: Arc::new(present), loader }
+    }
+
+    #[test]
+    fn a_service_that_would_be_elsewhere_is_not_upgraded() {
+        assert_eq!(place(None).stays(), Ok(()));
+        assert_eq!(place(Some(|_| {})).stays(), Ok(()));
+        // the next start of any kind may change these
+        assert_eq!(place(Some(|fresh| fresh.service.log_dir = "/l".into())).stays(), Ok(()));
+        let moved = place(Some(|fresh| {
+            fresh.endpoints.cli_management = "ipc:///other".into();
+            fresh.service.runtime_dir = "/other".into();
+        }));
+        let told = moved.stays().expect_err("elsewhere");
+        assert!(
+            told.starts_with("endpoints.cli_management, service.runtime_dir changed"),
+            "{told}"
+        );
+        let mut faulty = place(None);
+        faulty.loader = Some(Arc::new(Box::new(|| Err("a fault".to_owned()))));
+        assert_eq!(faulty.stays(), Err("a fault".to_owned()));
+    }
+
     #[test]
     fn one_at_a_time_and_none_where_there_is_an_obstacle() {
         let refusal = |upgrades: &mut Upgrades, obstacle| {
             let (asker, mut told) = oneshot::channel();
-            upgrades.ask(Some("/no/where".into()), asker, obstacle);
+            upgrades.ask(Some("/no/where".into()), asker, obstacle, place(None));
             told.try_recv().ok()
         };
         let mut upgrades = Upgrades::new(Some(Inheritance::default()));
@@ -207,7 +284,7 @@ mod tests {
     async fn a_refusal_comes_back_to_who_asked() {
         let mut upgrades = Upgrades::new(Some(Inheritance::default()));
         let (asker, told) = oneshot::channel();
-        upgrades.ask(Some("/no/where".into()), asker, None);
+        upgrades.ask(Some("/no/where".into()), asker, None, place(None));
         let (tried, asker) = upgrades.tried().await;
         let refusal = tried.expect_err("refused");
         assert!(refusal.starts_with("/no/where cannot be run"), "{refusal}");
