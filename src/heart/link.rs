@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, Sender};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
-use super::channel::{Channel, Packet};
+use super::channel::{Channel, Packet, Refusal};
 use super::protocol::{Ended, FromCore, FromHeart, Welcome};
 use crate::limits;
 
@@ -217,23 +217,26 @@ impl Talk {
     fn run(mut self, on_lost: impl FnOnce()) {
         let lost = loop {
             let is_needed = self.take_orders();
-            if self.send().is_err() || !self.hear() {
+            let refusal = self.send();
+            if refusal == Some(Refusal::Lost) || !self.hear() {
                 break true;
             }
             if !is_needed && self.outbox.is_empty() && self.asked.is_empty() {
                 // nobody is left who could say anything: the service is gone, or let go
                 break false;
             }
-            let wanted = match self.outbox.is_empty() {
-                true => PollFlags::IN,
-                false => PollFlags::IN | PollFlags::OUT,
+            let wanted = match refusal {
+                Some(Refusal::Full) => PollFlags::IN | PollFlags::OUT,
+                _ => PollFlags::IN,
             };
+            let retry = refusal.filter(|refusal| *refusal == Refusal::NotNow);
+            let limit = retry.and_then(|_| limits::HEART_TELL_RETRY.try_into().ok());
             let mut watched = [
                 PollFd::from_borrowed_fd(self.channel.as_fd(), wanted),
                 PollFd::new(&self.bell, PollFlags::IN),
             ];
             // only an interrupting signal ends it early
-            let _ = poll(&mut watched, None);
+            let _ = poll(&mut watched, limit.as_ref());
             let mut count = [0; 8];
             // empty where it was not rung
             let _ = rustix::io::read(&*self.bell, &mut count);
@@ -271,17 +274,21 @@ impl Talk {
         }
     }
 
-    fn send(&mut self) -> io::Result<()> {
+    /// Tells what waits; answers why it stopped before all was told.
+    fn send(&mut self) -> Option<Refusal> {
         while let Some((message, along)) = self.outbox.front() {
-            match self.channel.tell(message, along.as_ref().map(AsFd::as_fd)) {
+            let told = self.channel.tell(message, along.as_ref().map(AsFd::as_fd));
+            match told.as_ref().map_err(Refusal::of) {
                 Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error),
+                Err(Refusal::Never) => {
+                    tracing::warn!(error = ?told, ?message, "cannot be told to the heart");
+                }
+                Err(refusal) => return Some(refusal),
             }
             self.outbox.pop_front();
             self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
         }
-        Ok(())
+        None
     }
 
     /// Takes what the heart says; answers whether it is there.

@@ -201,6 +201,8 @@ impl Heart {
         if self.ending.is_some() {
             limit = limits::HEART_END_EVERY;
         }
+        let next_try = self.process.as_ref().and_then(CoreProcess::next_try);
+        limit = next_try.map_or(limit, |retry| limit.min(retry));
         for deadline in self.core.deadline().into_iter().chain(self.manager.deadline()) {
             limit = limit.min(deadline.since(now));
         }
