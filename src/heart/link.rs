@@ -99,6 +99,7 @@ impl Connection {
             shared: shared.clone(),
             outbox: VecDeque::new(),
             asked: HashMap::new(),
+            parts: false,
         };
         // of its own, so that a heart that stands still holds up nobody
         std::thread::Builder::new()
@@ -153,6 +154,7 @@ pub type OnCollected = Box<dyn FnOnce(Option<Ended>) + Send>;
 enum Order {
     Tell(FromCore, Option<OwnedFd>),
     Collect { pid: u32, start_ticks: u64, answer: OnCollected },
+    Part,
 }
 
 impl HeartLink {
@@ -190,6 +192,12 @@ impl HeartLink {
         self.order(Order::Collect { pid, start_ticks, answer });
     }
 
+    /// Parts from the heart once all is told that was to be told before: the heart sees a closed channel, whoever still has
+    /// a link here.
+    pub fn part(&self) {
+        self.order(Order::Part);
+    }
+
     fn order(&self, order: Order) {
         self.shared.waiting.fetch_add(1, Ordering::Relaxed);
         match self.orders.send(order) {
@@ -211,6 +219,8 @@ struct Talk {
     shared: Arc<Shared>,
     outbox: VecDeque<(FromCore, Option<OwnedFd>)>,
     asked: HashMap<(u32, u64), OnCollected>,
+    /// Nothing more is taken in.
+    parts: bool,
 }
 
 impl Talk {
@@ -221,8 +231,9 @@ impl Talk {
             if refusal == Some(Refusal::Lost) || !self.hear() {
                 break true;
             }
-            if !is_needed && self.outbox.is_empty() && self.asked.is_empty() {
-                // nobody is left who could say anything: the service is gone, or let go
+            let is_idle = !is_needed && self.asked.is_empty();
+            if (is_idle || self.parts) && self.outbox.is_empty() {
+                // nobody is left who could say anything, or should: the service is gone, or let go
                 break false;
             }
             let wanted = match refusal {
@@ -259,7 +270,7 @@ impl Talk {
 
     /// Whether anybody may still give orders.
     fn take_orders(&mut self) -> bool {
-        loop {
+        while !self.parts {
             match self.orders.try_recv() {
                 Ok(Order::Tell(message, along)) => self.outbox.push_back((message, along)),
                 Ok(Order::Collect { pid, start_ticks, answer }) => {
@@ -268,10 +279,12 @@ impl Talk {
                     }
                     self.outbox.push_back((FromCore::Collect { pid, start_ticks }, None));
                 }
+                Ok(Order::Part) => self.parts = true,
                 Err(std::sync::mpsc::TryRecvError::Empty) => return true,
                 Err(std::sync::mpsc::TryRecvError::Disconnected) => return false,
             }
         }
+        false
     }
 
     /// Tells what waits; answers why it stopped before all was told.
@@ -391,6 +404,21 @@ mod tests {
         drop(other);
         assert_eq!(heard(&heart), FromCore::Stopping);
         assert!(matches!(heart.hear::<FromCore>().unwrap(), Packet::Closed));
+    }
+
+    #[test]
+    fn who_parts_closes_the_channel_though_others_have_a_link() {
+        let (heart, link, _) = linked(|| panic!("the heart is there"));
+        let (sender, answers) = mpsc::channel();
+        link.collect(4, 9, Box::new(move |ended| sender.send(ended).unwrap()));
+        link.tell(FromCore::Upgrade { binary: "/new".into(), timeout_ms: 1 });
+        link.part();
+        link.tell(FromCore::Stopping);
+        assert_eq!(heard(&heart), FromCore::Collect { pid: 4, start_ticks: 9 });
+        assert!(matches!(heard(&heart), FromCore::Upgrade { .. }));
+        assert!(matches!(heart.hear::<FromCore>().unwrap(), Packet::Closed));
+        assert_eq!(answers.recv_timeout(LIMIT).unwrap(), None);
+        assert!(link.is_lost());
     }
 
     #[test]
