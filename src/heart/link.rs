@@ -12,6 +12,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
 use super::channel::{Channel, Packet, Refusal};
+use super::open_files;
 use super::protocol::{Ended, FromCore, FromHeart, Welcome};
 use crate::limits;
 
@@ -49,6 +50,8 @@ impl Connection {
     /// # Errors
     /// [`LinkError`]: this process was not started by a heart.
     pub fn open(hello: &FromCore) -> Result<Self, LinkError> {
+        // the heart may hold more for this core than a shell's limit lets in; where it stays, the launcher says so
+        let _ = open_files::lift();
         let stdin = rustix::stdio::stdin();
         let socket = rustix::io::fcntl_dupfd_cloexec(stdin, 3);
         let socket = socket.map_err(|errno| LinkError::NoHeart(errno.into()))?;

@@ -13,6 +13,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::channel::{Channel, Packet, Refusal};
 use super::children::reap;
+use super::open_files;
 use super::protocol::{Ended, FromCore, FromHeart};
 use super::store::Store;
 use crate::clock::Moment;
@@ -77,7 +78,8 @@ impl CoreProcess {
         let (own, its) = Channel::pair()?;
         let mut command = Command::new(program);
         command.arg0("symphony").args(arguments).process_group(0);
-        let child = command.stdin(Stdio::from(its.into_socket())).spawn()?;
+        command.stdin(Stdio::from(its.into_socket()));
+        let child = open_files::with_inherited(|| command.spawn())?;
         // not reaped yet: the number is its own
         match pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
             Ok(pidfd) => Ok(Self {
