@@ -12,14 +12,15 @@ FROM rust:1.95-bookworm AS build
 WORKDIR /build
 COPY . .
 # the toolchain of the image, whatever rust-toolchain.toml would fetch
-RUN RUSTUP_TOOLCHAIN=$RUST_VERSION cargo build --release --locked --bin symphony
+RUN RUSTUP_TOOLCHAIN=$RUST_VERSION cargo build --release --locked --bin symphony --bin symphony-heart
 
 FROM debian:bookworm-slim
 # libzmq is C++ and in the binary; its runtime library is not
 RUN apt-get update \
     && apt-get install -y --no-install-recommends libstdc++6 ca-certificates \
     && rm -rf /var/lib/apt/lists/*
-COPY --from=build /build/target/release/symphony /usr/local/bin/symphony
+# side by side: process 1 becomes the small one
+COPY --from=build /build/target/release/symphony /build/target/release/symphony-heart /usr/local/bin/
 COPY packaging/container/symphony.toml /etc/symphony/symphony.toml
 # by number, so that an engine can see that it is not root
 RUN groupadd --gid 10001 symphony \

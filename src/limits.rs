@@ -412,8 +412,13 @@ pub const HEART_ZOMBIE_FOR: Duration = Duration::from_secs(10);
 pub const HEART_KILL_WAIT: Duration = Duration::from_secs(5);
 /// Between two looks at what is being ended.
 pub const HEART_END_EVERY: Duration = Duration::from_millis(50);
-/// Descriptors that the heart holds for its cores: with its own they stay below the 1,024 that a process may commonly have.
-pub const HEART_HELD: usize = 900;
+/// Descriptors that the heart holds for its cores, where its limit of open files allows as many: a readiness channel for each of
+/// the thousand models that scale is proven at, all of them just starting, and some.
+pub const HEART_HELD: usize = 4096;
+/// Descriptors that stay free for the heart's own: lock, logs, pipes, cores that let go, and what a start needs for a moment.
+pub const HEART_OWN_FILES: usize = 124;
+/// Before heart or core try again to tell what the system had no room for: only time brings that room.
+pub const HEART_TELL_RETRY: Duration = Duration::from_millis(50);
 /// Packets that a core has not read. It reads at all times; after so many it is as good as wedged, and the rest is dropped.
 pub const HEART_OUTBOX: usize = 8192;
 /// Before the lock of a pid file is tried again that a guard holds.

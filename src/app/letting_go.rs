@@ -102,9 +102,11 @@ impl Service {
             binary: candidate.binary.display().to_string(),
             timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
         });
-        // with it goes the last word: the heart starts the next core now
         self.herald.fall_silent();
-        drop(self.heart.take());
+        // the last word: the heart starts the next core now. It may not hang on who else here still has a link
+        if let Some(heart) = self.heart.take() {
+            heart.link.part();
+        }
         shutdown::stop_tree(&self.root);
         let _ = tokio::time::timeout(limits::TREE_STOP, exit).await;
         self.wiring.prober.end();

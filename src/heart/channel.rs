@@ -23,6 +23,35 @@ pub struct Channel {
     socket: OwnedFd,
 }
 
+/// Why something could not be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The other end has not read enough yet: the socket tells when there is room.
+    Full,
+    /// The system has no room just now, for reasons that the socket does not tell of: to be tried again.
+    NotNow,
+    /// Nobody is at the other end.
+    Lost,
+    /// This one will never be told, others may.
+    Never,
+}
+
+impl Refusal {
+    /// Of an error of [`Channel::tell`].
+    pub fn of(error: &io::Error) -> Self {
+        use rustix::io::Errno;
+        match Errno::from_io_error(error) {
+            Some(Errno::AGAIN) => Self::Full,
+            // no memory, or too many descriptors that nobody has taken out of their sockets yet
+            Some(Errno::NOBUFS | Errno::NOMEM | Errno::TOOMANYREFS | Errno::INTR) => Self::NotNow,
+            Some(Errno::PIPE | Errno::CONNRESET | Errno::CONNREFUSED | Errno::NOTCONN) => {
+                Self::Lost
+            }
+            _ => Self::Never,
+        }
+    }
+}
+
 /// A packet that came.
 #[derive(Debug)]
 pub enum Packet<M> {
@@ -181,9 +210,21 @@ mod tests {
     fn who_does_not_read_holds_nobody_up() {
         let (core, heart) = Channel::pair().unwrap();
         let told = (0..100_000).find_map(|_| core.tell(&FromCore::Beat, None).err());
-        assert_eq!(told.unwrap().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(Refusal::of(&told.unwrap()), Refusal::Full);
         drop(heart);
-        assert!(core.tell(&FromCore::Beat, None).is_err());
+        assert_eq!(Refusal::of(&core.tell(&FromCore::Beat, None).unwrap_err()), Refusal::Lost);
+    }
+
+    #[test]
+    fn a_machine_without_room_is_told_from_a_lost_end_and_from_a_packet_that_cannot_be() {
+        use rustix::io::Errno;
+        for errno in [Errno::TOOMANYREFS, Errno::NOBUFS, Errno::NOMEM] {
+            assert_eq!(Refusal::of(&errno.into()), Refusal::NotNow);
+        }
+        let (core, _heart) = Channel::pair().unwrap();
+        let text = "x".repeat(16 * 1024 * 1024);
+        let error = core.tell(&FromCore::Status { text }, None).unwrap_err();
+        assert_eq!(Refusal::of(&error), Refusal::Never, "{error}");
     }
 
     #[test]

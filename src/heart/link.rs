@@ -11,7 +11,8 @@ use std::sync::mpsc::{Receiver, Sender};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
-use super::channel::{Channel, Packet};
+use super::channel::{Channel, Packet, Refusal};
+use super::open_files;
 use super::protocol::{Ended, FromCore, FromHeart, Welcome};
 use crate::limits;
 
@@ -49,6 +50,8 @@ impl Connection {
     /// # Errors
     /// [`LinkError`]: this process was not started by a heart.
     pub fn open(hello: &FromCore) -> Result<Self, LinkError> {
+        // the heart may hold more for this core than a shell's limit lets in; where it stays, the launcher says so
+        let _ = open_files::lift();
         let stdin = rustix::stdio::stdin();
         let socket = rustix::io::fcntl_dupfd_cloexec(stdin, 3);
         let socket = socket.map_err(|errno| LinkError::NoHeart(errno.into()))?;
@@ -99,6 +102,7 @@ impl Connection {
             shared: shared.clone(),
             outbox: VecDeque::new(),
             asked: HashMap::new(),
+            parts: false,
         };
         // of its own, so that a heart that stands still holds up nobody
         std::thread::Builder::new()
@@ -153,6 +157,7 @@ pub type OnCollected = Box<dyn FnOnce(Option<Ended>) + Send>;
 enum Order {
     Tell(FromCore, Option<OwnedFd>),
     Collect { pid: u32, start_ticks: u64, answer: OnCollected },
+    Part,
 }
 
 impl HeartLink {
@@ -190,6 +195,12 @@ impl HeartLink {
         self.order(Order::Collect { pid, start_ticks, answer });
     }
 
+    /// Parts from the heart once all is told that was to be told before: the heart sees a closed channel, whoever still has
+    /// a link here.
+    pub fn part(&self) {
+        self.order(Order::Part);
+    }
+
     fn order(&self, order: Order) {
         self.shared.waiting.fetch_add(1, Ordering::Relaxed);
         match self.orders.send(order) {
@@ -211,29 +222,35 @@ struct Talk {
     shared: Arc<Shared>,
     outbox: VecDeque<(FromCore, Option<OwnedFd>)>,
     asked: HashMap<(u32, u64), OnCollected>,
+    /// Nothing more is taken in.
+    parts: bool,
 }
 
 impl Talk {
     fn run(mut self, on_lost: impl FnOnce()) {
         let lost = loop {
             let is_needed = self.take_orders();
-            if self.send().is_err() || !self.hear() {
+            let refusal = self.send();
+            if refusal == Some(Refusal::Lost) || !self.hear() {
                 break true;
             }
-            if !is_needed && self.outbox.is_empty() && self.asked.is_empty() {
-                // nobody is left who could say anything: the service is gone, or let go
+            let is_idle = !is_needed && self.asked.is_empty();
+            if (is_idle || self.parts) && self.outbox.is_empty() {
+                // nobody is left who could say anything, or should: the service is gone, or let go
                 break false;
             }
-            let wanted = match self.outbox.is_empty() {
-                true => PollFlags::IN,
-                false => PollFlags::IN | PollFlags::OUT,
+            let wanted = match refusal {
+                Some(Refusal::Full) => PollFlags::IN | PollFlags::OUT,
+                _ => PollFlags::IN,
             };
+            let retry = refusal.filter(|refusal| *refusal == Refusal::NotNow);
+            let limit = retry.and_then(|_| limits::HEART_TELL_RETRY.try_into().ok());
             let mut watched = [
                 PollFd::from_borrowed_fd(self.channel.as_fd(), wanted),
                 PollFd::new(&self.bell, PollFlags::IN),
             ];
             // only an interrupting signal ends it early
-            let _ = poll(&mut watched, None);
+            let _ = poll(&mut watched, limit.as_ref());
             let mut count = [0; 8];
             // empty where it was not rung
             let _ = rustix::io::read(&*self.bell, &mut count);
@@ -256,7 +273,7 @@ impl Talk {
 
     /// Whether anybody may still give orders.
     fn take_orders(&mut self) -> bool {
-        loop {
+        while !self.parts {
             match self.orders.try_recv() {
                 Ok(Order::Tell(message, along)) => self.outbox.push_back((message, along)),
                 Ok(Order::Collect { pid, start_ticks, answer }) => {
@@ -265,23 +282,29 @@ impl Talk {
                     }
                     self.outbox.push_back((FromCore::Collect { pid, start_ticks }, None));
                 }
+                Ok(Order::Part) => self.parts = true,
                 Err(std::sync::mpsc::TryRecvError::Empty) => return true,
                 Err(std::sync::mpsc::TryRecvError::Disconnected) => return false,
             }
         }
+        false
     }
 
-    fn send(&mut self) -> io::Result<()> {
+    /// Tells what waits; answers why it stopped before all was told.
+    fn send(&mut self) -> Option<Refusal> {
         while let Some((message, along)) = self.outbox.front() {
-            match self.channel.tell(message, along.as_ref().map(AsFd::as_fd)) {
+            let told = self.channel.tell(message, along.as_ref().map(AsFd::as_fd));
+            match told.as_ref().map_err(Refusal::of) {
                 Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error),
+                Err(Refusal::Never) => {
+                    tracing::warn!(error = ?told, ?message, "cannot be told to the heart");
+                }
+                Err(refusal) => return Some(refusal),
             }
             self.outbox.pop_front();
             self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
         }
-        Ok(())
+        None
     }
 
     /// Takes what the heart says; answers whether it is there.
@@ -384,6 +407,21 @@ mod tests {
         drop(other);
         assert_eq!(heard(&heart), FromCore::Stopping);
         assert!(matches!(heart.hear::<FromCore>().unwrap(), Packet::Closed));
+    }
+
+    #[test]
+    fn who_parts_closes_the_channel_though_others_have_a_link() {
+        let (heart, link, _) = linked(|| panic!("the heart is there"));
+        let (sender, answers) = mpsc::channel();
+        link.collect(4, 9, Box::new(move |ended| sender.send(ended).unwrap()));
+        link.tell(FromCore::Upgrade { binary: "/new".into(), timeout_ms: 1 });
+        link.part();
+        link.tell(FromCore::Stopping);
+        assert_eq!(heard(&heart), FromCore::Collect { pid: 4, start_ticks: 9 });
+        assert!(matches!(heard(&heart), FromCore::Upgrade { .. }));
+        assert!(matches!(heart.hear::<FromCore>().unwrap(), Packet::Closed));
+        assert_eq!(answers.recv_timeout(LIMIT).unwrap(), None);
+        assert!(link.is_lost());
     }
 
     #[test]

@@ -34,6 +34,7 @@ pub mod link;
 pub mod log;
 pub mod manager;
 pub mod notify;
+pub mod open_files;
 pub mod options;
 pub mod pid_file;
 pub mod process;

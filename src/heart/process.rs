@@ -6,12 +6,14 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::channel::{Channel, Packet};
+use super::channel::{Channel, Packet, Refusal};
 use super::children::reap;
+use super::open_files;
 use super::protocol::{Ended, FromCore, FromHeart};
 use super::store::Store;
 use crate::clock::Moment;
@@ -61,6 +63,8 @@ pub struct CoreProcess {
     /// When it was welcomed.
     pub welcomed: Option<Moment>,
     outbox: VecDeque<Waiting>,
+    /// Why the first of them waits.
+    refusal: Option<Refusal>,
     /// Its end of the channel is closed.
     is_silent: bool,
 }
@@ -74,7 +78,8 @@ impl CoreProcess {
         let (own, its) = Channel::pair()?;
         let mut command = Command::new(program);
         command.arg0("symphony").args(arguments).process_group(0);
-        let child = command.stdin(Stdio::from(its.into_socket())).spawn()?;
+        command.stdin(Stdio::from(its.into_socket()));
+        let child = open_files::with_inherited(|| command.spawn())?;
         // not reaped yet: the number is its own
         match pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
             Ok(pidfd) => Ok(Self {
@@ -83,6 +88,7 @@ impl CoreProcess {
                 channel: own,
                 welcomed: None,
                 outbox: VecDeque::new(),
+                refusal: None,
                 is_silent: false,
             }),
             Err(errno) => {
@@ -123,9 +129,15 @@ impl CoreProcess {
         !self.is_silent
     }
 
-    /// Whether something is on its way to it.
+    /// Whether something waits until it reads.
     pub fn has_mail(&self) -> bool {
-        !self.outbox.is_empty() && !self.is_silent
+        self.refusal == Some(Refusal::Full) && !self.is_silent
+    }
+
+    /// When to try again to tell what the system had no room for.
+    pub fn next_try(&self) -> Option<Duration> {
+        let is_put_off = self.refusal == Some(Refusal::NotNow) && !self.is_silent;
+        is_put_off.then_some(limits::HEART_TELL_RETRY)
     }
 
     /// Tells it something, with a held descriptor. Never waits.
@@ -138,15 +150,18 @@ impl CoreProcess {
 
     /// Sends what it takes now.
     pub fn send(&mut self, store: &Store) {
+        self.refusal = None;
         while let Some((message, along)) = self.outbox.front() {
             let descriptor = along.as_deref().map(|name| store.get(name));
             // released before it was told
             let is_void = matches!(descriptor, Some(None));
-            if !is_void {
-                match self.channel.tell(message, descriptor.flatten()) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                    _ => {}
+            if !is_void && let Err(error) = self.channel.tell(message, descriptor.flatten()) {
+                let refusal = Refusal::of(&error);
+                if matches!(refusal, Refusal::Full | Refusal::NotNow) {
+                    self.refusal = Some(refusal);
+                    return;
                 }
+                // its exit is what counts
             }
             self.outbox.pop_front();
         }

@@ -19,6 +19,7 @@ use super::leavings::Leavings;
 use super::log::{Level, Log};
 use super::manager::{Manager, Passed, take_sockets};
 use super::notify::News;
+use super::open_files;
 use super::options::HeartOptions;
 use super::pid_file::{PidFile, PidFileError, Role};
 use super::process::{CoreProcess, ServiceFile};
@@ -115,7 +116,10 @@ impl Heart {
         // before anything is started that could leave somebody behind
         set_child_subreaper(Pid::from_raw(1))?;
         let guard = Guard::new(&options.folder, options.adoption_grace, options.log.clone())?;
-        let mut store = Store::default();
+        if let Err(error) = open_files::lift() {
+            log.write(Level::Error, &format!("cannot lift the limit of open files: {error}"));
+        }
+        let mut store = Store::new(open_files::room());
         store.keep_own(store::LOCK, lock.as_fd().try_clone_to_owned()?);
         store.keep_own(store::GUARD, guard.pipe()?);
         passed.store(&mut store, &log);
@@ -201,6 +205,8 @@ impl Heart {
         if self.ending.is_some() {
             limit = limits::HEART_END_EVERY;
         }
+        let next_try = self.process.as_ref().and_then(CoreProcess::next_try);
+        limit = next_try.map_or(limit, |retry| limit.min(retry));
         for deadline in self.core.deadline().into_iter().chain(self.manager.deadline()) {
             limit = limit.min(deadline.since(now));
         }

@@ -14,13 +14,23 @@ pub const GUARD: &str = "guard";
 const OWN: [&str; 2] = [LOCK, GUARD];
 
 /// See the module.
-#[derive(Debug, Default)]
-pub struct Store(BTreeMap<String, OwnedFd>);
+#[derive(Debug)]
+pub struct Store {
+    held: BTreeMap<String, OwnedFd>,
+    /// How many it may be.
+    room: usize,
+}
 
 impl Store {
+    /// An empty one of a process that may have so many files open.
+    pub fn new(open_files: usize) -> Self {
+        let room = open_files.saturating_sub(limits::HEART_OWN_FILES).min(limits::HEART_HELD);
+        Self { held: BTreeMap::new(), room }
+    }
+
     /// Something of the heart's own, in place of what has that name.
     pub fn keep_own(&mut self, name: &'static str, descriptor: OwnedFd) {
-        self.0.insert(name.to_owned(), descriptor);
+        self.held.insert(name.to_owned(), descriptor);
     }
 
     /// A core gives a descriptor.
@@ -33,28 +43,28 @@ impl Store {
         if OWN.contains(&name.as_str()) {
             return Err(format!("{name} is the heart's own"));
         }
-        if self.0.len() >= limits::HEART_HELD && !self.0.contains_key(&name) {
-            return Err(format!("{} descriptors are held already", limits::HEART_HELD));
+        if self.held.len() >= self.room && !self.held.contains_key(&name) {
+            return Err(format!("{} descriptors are held already", self.room));
         }
-        self.0.insert(name, descriptor);
+        self.held.insert(name, descriptor);
         Ok(())
     }
 
     /// A core needs it no longer.
     pub fn release(&mut self, name: &str) {
         if !OWN.contains(&name) {
-            self.0.remove(name);
+            self.held.remove(name);
         }
     }
 
     /// One of them.
     pub fn get(&self, name: &str) -> Option<BorrowedFd<'_>> {
-        self.0.get(name).map(AsFd::as_fd)
+        self.held.get(name).map(AsFd::as_fd)
     }
 
     /// All names.
     pub fn names(&self) -> Vec<String> {
-        self.0.keys().cloned().collect()
+        self.held.keys().cloned().collect()
     }
 }
 
@@ -68,7 +78,7 @@ mod tests {
 
     #[test]
     fn what_is_the_hearts_own_stays() {
-        let mut store = Store::default();
+        let mut store = Store::new(1024);
         store.keep_own(LOCK, null());
         assert!(store.hold(LOCK.into(), Some(null())).is_err());
         store.release(LOCK);
@@ -76,8 +86,15 @@ mod tests {
     }
 
     #[test]
+    fn a_high_limit_of_open_files_is_no_reason_to_hold_without_a_bound() {
+        assert_eq!(Store::new(1024).room, 900);
+        assert_eq!(Store::new(usize::MAX).room, limits::HEART_HELD);
+        assert_eq!(Store::new(64).room, 0);
+    }
+
+    #[test]
     fn held_descriptors_are_replaced_released_and_bounded() {
-        let mut store = Store::default();
+        let mut store = Store::new(limits::HEART_OWN_FILES + 3);
         assert!(store.hold("ready/a/1".into(), None).is_err());
         store.hold("ready/a/1".into(), Some(null())).expect("held");
         store.hold("ready/a/1".into(), Some(null())).expect("held");
@@ -86,7 +103,7 @@ mod tests {
         store.release("ready/a/1");
         assert_eq!(store.names().len(), 0);
         let file = null();
-        for n in 0..limits::HEART_HELD {
+        for n in 0..3 {
             let copy = file.try_clone().expect("copied");
             store.hold(n.to_string(), Some(copy)).expect("held");
         }

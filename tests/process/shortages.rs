@@ -50,6 +50,35 @@ fn a_service_without_descriptors_goes_on_and_recovers() {
     service.stop();
 }
 
+/// The soft limit of open files, and the hard one.
+fn open_files(pid: u32) -> (String, String) {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("it runs");
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("a line");
+    let mut words = line.split_ascii_whitespace().skip(3).map(str::to_owned);
+    (words.next().expect("soft"), words.next().expect("hard"))
+}
+
+#[test]
+fn heart_and_core_lift_a_low_limit_of_open_files_and_models_get_it_back() {
+    let service = Service::through_heart_with_open_files(&[fake("a", &[])], 200);
+    let row = service.load("a");
+    for pid in [service.pid(), service.core_pid()] {
+        let (soft, hard) = open_files(pid);
+        assert_eq!(soft, hard, "of {pid}");
+        assert_ne!(soft, "200", "of {pid}");
+    }
+    until("the limit of the model", || (open_files(row.pid()).0 == "200").then_some(()));
+    let core = service.core_pid();
+    crate::processes::signal(core, Signal::KILL);
+    service.replaced(1);
+    // the next core was started by a heart that had lifted its own by then
+    let row = service.row("a");
+    row.signal(Signal::KILL);
+    let next = service.wait_for_successor(&row);
+    until("the limit of the next one", || (open_files(next.pid()).0 == "200").then_some(()));
+    service.stop();
+}
+
 #[test]
 fn folders_that_are_removed_under_a_service_are_made_again() {
     let told = fake("told", &["--notify"]).with("ready", json!("notify"));

@@ -9,14 +9,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread::JoinHandle;
 
 use prost::Message;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use symphony::protocols::handshake::{Request, Response};
 
-use crate::backend::{LIMIT, until};
+use crate::backend::{FAKE, LIMIT, until};
 use crate::manager::Manager;
 use crate::processes;
 use crate::python;
-use crate::service::{Row, Service, fake};
+use crate::service::{Row, Service, fake, program};
 
 const SYMPHONY: &str = env!("CARGO_BIN_EXE_symphony");
 
@@ -199,6 +200,24 @@ fn relays_of_services_before_end_when_nobody_needs_them() {
     assert!(!held.contains(&watched), "{watched:?} in {held:?}");
     // not by a question: that would need it
     until("the end of the relay", || (!Path::new(&format!("/proc/{old}")).exists()).then_some(()));
+    service.stop();
+}
+
+#[test]
+fn exits_are_known_while_a_relay_is_still_the_parent() {
+    let ends = "trap 'kill $!; exit 7' USR1; \"$0\" --ipc-endpoint \"$1\" & wait";
+    let ends = program("ends", &["sh", "-c", ends, FAKE, "{endpoint}"]);
+    let service = Service::through_heart(&[fake("dies", &[]), ends]);
+    let rows = [service.load("dies"), service.load("ends")];
+    let old = service.core_pid();
+    upgrade(&service, &build(&service, "one"));
+    rows[0].signal(Signal::KILL);
+    rows[1].signal(Signal::USR1);
+    let hows = [json!({ "signal": { "number": 9, "core_dumped": false } }), json!({ "code": 7 })];
+    for (row, how) in rows.iter().zip(hows) {
+        assert_eq!(service.wait_for_successor(row).0["last_exit"]["status"], how);
+    }
+    assert!(Path::new(&format!("/proc/{old}")).exists(), "nothing was seen: the relay is gone");
     service.stop();
 }
 

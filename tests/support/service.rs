@@ -110,6 +110,22 @@ impl Service {
         Self::launch_as("start-service", models, |_| {}, onto).answers()
     }
 
+    /// The same where no more files than these may be open, as in a shell with a low limit that can be lifted.
+    pub fn through_heart_with_open_files(models: &[Model], soft_limit: u64) -> Self {
+        let limited = |command: &mut Command| {
+            let script = format!("ulimit -S -n {soft_limit} && exec \"$0\" \"$@\"");
+            let mut shell = Command::new("sh");
+            shell.arg("-c").arg(script).arg(command.get_program()).args(command.get_args());
+            shell
+                .env_clear()
+                .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            shell.current_dir(command.get_current_dir().expect("a folder"));
+            shell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            *command = shell;
+        };
+        Self::launch_as("start-service", models, |_| {}, limited).answers()
+    }
+
     /// Starts it through its heart and waits for nothing; `prepare` may put something into its folder before.
     pub fn launch_through_heart(models: &[Model], prepare: impl FnOnce(&Path)) -> Self {
         Self::launch_as(

@@ -114,11 +114,11 @@ impl Child {
 
     /// How it ended; `None` while it runs. Its group gets its KILL: it stays unreaped, so the id is still its own.
     ///
-    /// Of one that is not our own nobody here can tell how: its group is ended by whoever reaps it, or by
+    /// One that is not our own tells it only until it is reaped: its group is ended by whoever reaps it, or by
     /// [`Child::end_rest`].
     pub(super) fn ended(&self) -> Option<ExitStatus> {
         if !self.is_own {
-            return has_ended(&self.pidfd).then_some(ExitStatus::Unknown);
+            return has_ended(&self.pidfd).then(|| self.status_of_zombie());
         }
         match waitid(
             self.wait_id(),
@@ -135,6 +135,12 @@ impl Child {
         }
     }
 
+    /// The parent may be a service that let go and only passes clients on: it reaps nobody.
+    pub(super) fn status_of_zombie(&self) -> ExitStatus {
+        let status = procfs::wait_status(self.identity.pid, self.identity.start_ticks);
+        status.map_or(ExitStatus::Unknown, status_of_bits)
+    }
+
     /// Takes it out of the system's table of processes, after [`Child::ended`].
     pub(super) fn reap(&self) {
         if self.is_own {
@@ -142,10 +148,15 @@ impl Child {
         }
     }
 
-    /// Ends what is left of its group where somebody else reaped it: its number may be another's by now, so that only who
-    /// carries the marks of this start is ended.
+    /// Ends what is left of its group where it is not our own. Once somebody else reaped it its number may be another's, so
+    /// that only who carries the marks of this start is ended.
     pub(super) fn end_rest(&self, service: &str) {
         if self.is_own || test_kill_process_group(self.pid).is_err() {
+            return;
+        }
+        if procfs::is_unreaped(self.identity.pid, self.identity.start_ticks) {
+            // nobody else can have the number yet; the zombie itself stays in the group, so that it never becomes empty
+            let _ = kill_process_group(self.pid, Signal::KILL);
             return;
         }
         let group = self.identity.pid;
@@ -230,6 +241,16 @@ fn exit_status(status: &WaitIdStatus) -> ExitStatus {
     }
 }
 
+/// Signal, the bit of a dumped core, and the code: as in a status of `wait`.
+fn status_of_bits(bits: u32) -> ExitStatus {
+    match bits & 0x7f {
+        0 => ExitStatus::Code((bits >> 8 & 0xff).cast_signed()),
+        number => {
+            ExitStatus::Signal { number: number.cast_signed(), core_dumped: bits & 0x80 != 0 }
+        }
+    }
+}
+
 fn number_of(signal: StopSignal) -> Signal {
     match signal {
         StopSignal::Term => Signal::TERM,
@@ -239,5 +260,19 @@ fn number_of(signal: StopSignal) -> Signal {
         StopSignal::Usr1 => Signal::USR1,
         StopSignal::Usr2 => Signal::USR2,
         StopSignal::Kill => Signal::KILL,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_that_was_read_means_what_a_parent_is_told() {
+        assert_eq!(status_of_bits(0), ExitStatus::Code(0));
+        assert_eq!(status_of_bits(255 << 8), ExitStatus::Code(255));
+        let killed = |core_dumped, number| ExitStatus::Signal { number, core_dumped };
+        assert_eq!(status_of_bits(9), killed(false, 9));
+        assert_eq!(status_of_bits(6 | 0x80), killed(true, 6));
     }
 }

@@ -2,11 +2,12 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use nix::sys::signal::SigSet;
 use rustix::process::{Pid, Resource, Rlimit};
 
+use crate::heart::open_files;
 use crate::launcher::OWN_PROGRAM;
 
 /// Facts that do not change while the launcher lives.
@@ -19,9 +20,6 @@ pub(super) struct Machine {
     /// The limit of descriptors that this process was started with; backends get it back.
     inherited_open_files: Rlimit,
 }
-
-/// Raised once per process: a second launcher must not take the raised limit for the original.
-static INHERITED_OPEN_FILES: OnceLock<Rlimit> = OnceLock::new();
 
 impl Machine {
     /// Reads the facts, lifts the limit of descriptors, and takes care that exits can be noticed.
@@ -50,16 +48,12 @@ impl Machine {
 
 /// A thousand backends need more than three thousand descriptors; 1,024 is what shells give.
 fn lift_open_files() -> Rlimit {
-    let inherited =
-        *INHERITED_OPEN_FILES.get_or_init(|| rustix::process::getrlimit(Resource::Nofile));
-    if inherited.current != inherited.maximum {
-        let lifted = Rlimit { current: inherited.maximum, maximum: inherited.maximum };
-        if let Err(errno) = rustix::process::setrlimit(Resource::Nofile, lifted) {
-            tracing::warn!(
-                target: "symphony-mgmt", error = %errno, soft_limit = ?inherited.current,
-                "cannot lift the limit of open files: fewer backends will fit"
-            );
-        }
+    let inherited = open_files::inherited();
+    if let Err(error) = open_files::lift() {
+        tracing::warn!(
+            target: "symphony-mgmt", %error, soft_limit = ?inherited.current,
+            "cannot lift the limit of open files: fewer backends will fit"
+        );
     }
     inherited
 }

@@ -121,10 +121,15 @@ pub(super) fn look_at(
     Some(Found {
         start_ticks: stat.start_ticks,
         ended: stat.has_ended(),
-        is_child: parents.contains(&stat.parent),
+        is_child: parents.contains(&stat.parent) || stat.has_ended() && is_kept(&stat, parents),
         is_marked: marked.contains(&(process.pid, stat.start_ticks)),
         writes_its_log: writes_into(process.pid, process.log_file),
     })
+}
+
+/// Whether a service that let go has not reaped its child: it lives on beside us for its clients.
+fn is_kept(ended: &procfs::ProcessStat, parents: &[u32]) -> bool {
+    procfs::stat(ended.parent).is_ok_and(|relay| parents.contains(&relay.parent))
 }
 
 /// Kills the process that has this pid and this start, or its whole group; no other one. Waits for its end, so that nobody

@@ -81,6 +81,24 @@ fn parse_stat(text: &[u8]) -> Option<ProcessStat> {
     })
 }
 
+/// How a process of somebody else ended, as a waiting parent would be told (the bits of `wait`), while that parent has not
+/// reaped it; `None` when nobody can tell.
+pub(super) fn wait_status(pid: u32, start_ticks: u64) -> Option<u32> {
+    // the status of a process that may not be looked into reads as 0, which would be a good end: the kernel asks the same for this link
+    std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok()?;
+    let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let is_the_one = |stat: &ProcessStat| stat.start_ticks == start_ticks && stat.state == 'Z';
+    parse_stat(&text).filter(is_the_one)?;
+    // field 52 is the last one there is since Linux 3.5; the fields behind the name are plain numbers
+    let rest = text.rsplit(|byte| *byte == b')').next()?;
+    std::str::from_utf8(rest).ok()?.split_ascii_whitespace().nth(52 - 3)?.parse().ok()
+}
+
+/// Whether a process that ended still has its number.
+pub(super) fn is_unreaped(pid: u32, start_ticks: u64) -> bool {
+    stat(pid).is_ok_and(|stat| stat.start_ticks == start_ticks && stat.has_ended())
+}
+
 /// Every process there is, by its pid. One may be gone, and another there, before it is looked at.
 ///
 /// # Errors
@@ -173,6 +191,29 @@ mod tests {
         );
         assert_eq!(parse_stat(b"42 (a) S 1"), None);
         assert_eq!(parse_stat(b""), None);
+    }
+
+    #[test]
+    fn the_status_of_a_process_that_nobody_reaped_yet_is_read() {
+        let ended = |script: &str| {
+            let mut child = std::process::Command::new("sh").args(["-c", script]).spawn().unwrap();
+            let pid = rustix::process::Pid::from_child(&child);
+            let start_ticks = stat(child.id()).unwrap().start_ticks;
+            use rustix::process::{WaitId, WaitIdOptions, waitid};
+            waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).unwrap();
+            let read = wait_status(child.id(), start_ticks);
+            assert!(is_unreaped(child.id(), start_ticks));
+            assert_eq!(wait_status(child.id(), start_ticks + 1), None);
+            child.wait().unwrap();
+            assert!(!is_unreaped(child.id(), start_ticks));
+            assert_eq!(wait_status(child.id(), start_ticks), None);
+            read
+        };
+        assert_eq!(ended("exit 0"), Some(0));
+        assert_eq!(ended("exit 3"), Some(3 << 8));
+        assert_eq!(ended("kill -KILL $$"), Some(9));
+        let own = std::process::id();
+        assert_eq!(wait_status(own, stat(own).unwrap().start_ticks), None);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::Spawner;
 use crate::clock::Moment;
 use crate::heart::protocol::Ended;
 use crate::ids::{InstanceId, ProcessKey};
+use crate::launcher::local::child::Child;
 use crate::launcher::local::keeper::{Entry, Keeper, Place, Turned, Written};
 use crate::launcher::local::orders::Order;
 use crate::launcher::local::outlive::outlive;
@@ -193,7 +194,8 @@ impl Spawner {
             Some(Ended::Signal { number, core_dumped }) => {
                 ExitStatus::Signal { number, core_dumped }
             }
-            None => ExitStatus::Unknown,
+            // it is no child of the heart as long as the service that started it passes clients on
+            None => self.status_of_zombie(token),
         };
         outlive("exit", || self.gone(token, status));
     }
@@ -207,8 +209,12 @@ impl Spawner {
         });
         for token in asked.copied().collect::<Vec<_>>() {
             self.collecting.remove(&token);
-            self.gone(token, ExitStatus::Unknown);
+            self.gone(token, self.status_of_zombie(token));
         }
+    }
+
+    fn status_of_zombie(&self, token: Token) -> ExitStatus {
+        self.children.get(&token).map_or(ExitStatus::Unknown, Child::status_of_zombie)
     }
 
     /// When to look again whether the heart takes too long.
