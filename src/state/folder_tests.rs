@@ -191,6 +191,18 @@ fn pipes_do_not_hold_a_start_and_foreign_files_are_left_alone() {
 }
 
 #[test]
+fn what_was_just_set_aside_is_not_forgotten() {
+    let place = Place::new();
+    place.state.write_instance(&file("a", "whole")).unwrap();
+    std::fs::write(place.path("service.json"), "{").unwrap();
+    assert_eq!(place.read().damaged.len(), 1);
+    place.state.forget().unwrap();
+    assert_eq!(place.names(), ["service.json.damaged"]);
+    place.state.clear(&[]).unwrap();
+    assert!(!place.folder.path().join("state").exists());
+}
+
+#[test]
 fn what_was_never_finished_is_removed_and_hides_nothing() {
     let place = Place::new();
     place.state.write_instance(&file("a", "whole")).unwrap();

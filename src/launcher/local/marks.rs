@@ -42,12 +42,7 @@ impl Marks {
     }
 
     fn read(environment: &[u8], service: &str) -> Option<Self> {
-        let value = |name: &str| {
-            let mut entries = environment.split(|byte| *byte == 0);
-            entries.find_map(|entry| {
-                std::str::from_utf8(entry).ok()?.strip_prefix(name)?.strip_prefix('=')
-            })
-        };
+        let value = |name| value_of(environment, name);
         if value(SERVICE_MARK)? != service {
             return None;
         }
@@ -56,6 +51,26 @@ impl Marks {
         let endpoint = value(ENDPOINT_MARK).map(str::to_owned);
         Some(Self { key: ProcessKey { instance, generation }, endpoint })
     }
+}
+
+fn value_of<'a>(environment: &'a [u8], name: &str) -> Option<&'a str> {
+    let mut entries = environment.split(|byte| *byte == 0);
+    entries.find_map(|entry| std::str::from_utf8(entry).ok()?.strip_prefix(name)?.strip_prefix('='))
+}
+
+/// The service whose processes live and whose id begins with the sign of a folder; the one of the youngest process, where
+/// there are several.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub(super) fn service_with(sign: &str) -> std::io::Result<Option<String>> {
+    let of_service = procfs::all()?.into_iter().filter_map(|pid| {
+        let environment = environment_of(pid)?;
+        let service = value_of(&environment, SERVICE_MARK)?;
+        let stat = procfs::stat(pid).ok().filter(|stat| !stat.has_ended())?;
+        service.strip_prefix(sign)?.starts_with('-').then(|| (stat.start_ticks, service.to_owned()))
+    });
+    Ok(of_service.max().map(|(_, service)| service))
 }
 
 /// Every live process that carries the mark of `service`.

@@ -58,8 +58,11 @@ pub(super) fn take_over(
     let (lock, folder, contents) = state_place::open(&options.runtime_dir)?;
     let mut past = Past::default();
     past.tell_damage(&contents);
-    let before = past.earlier_service(&contents, machine, options);
+    let sign = state_place::sign(&options.runtime_dir, &lock)?;
+    let before = past.earlier_service(&contents, &sign, machine, options, clock)?;
     let continues = before.is_some();
+    // before the first process is marked
+    machine.service_id = format!("{sign}-{}", machine.service_id);
     if let Some(service) = &before {
         machine.service_id.clone_from(&service.id);
         past.adopt(contents.instances, options, machine, clock)?;
@@ -69,7 +72,7 @@ pub(super) fn take_over(
         for socket in processes.filter_map(|process| process.socket_path.as_deref()) {
             socket_file::remove_abandoned(socket);
         }
-        folder.clear(&[])?;
+        folder.forget()?;
     }
     let mut service = before.unwrap_or_else(|| ServiceFile {
         id: machine.service_id.clone(),
@@ -117,28 +120,47 @@ impl Past {
     }
 
     /// The service whose files these are, where its processes may still live.
+    /// `sign`: how its id begins, where the files are lost.
     fn earlier_service(
         &mut self,
         contents: &Contents,
+        sign: &str,
         machine: &Machine,
         options: &StateOptions,
-    ) -> Option<ServiceFile> {
+        clock: Clock,
+    ) -> io::Result<Option<ServiceFile>> {
         let service = contents.service.clone();
         let service = service.or_else(|| service_of(&contents.instances, &options.awaited));
         let count = contents.instances.len();
         match service {
-            Some(service) if service.boot_id == machine.boot_id => return Some(service),
+            Some(service) if service.boot_id == machine.boot_id => return Ok(Some(service)),
             Some(_) if count > 0 => {
                 let cause = format!("of {count} instances: the machine was started anew since");
                 self.tell("state_dropped", None, cause);
             }
-            None if count > 0 => {
-                let cause = format!("of {count} instances: it is not known which service wrote it");
-                self.tell("state_dropped", None, cause);
+            Some(_) => {}
+            None => {
+                if let Some(id) = marks::service_with(sign)? {
+                    let cause = "it is lost which service this is: known by its processes alone";
+                    self.tell("state_damaged", None, cause.to_owned());
+                    return Ok(Some(ServiceFile {
+                        id,
+                        boot_id: machine.boot_id.clone(),
+                        started: clock.started(),
+                        last_event: more_than_any_event(),
+                        // nobody knows any more which of them wait to be started again
+                        awaited: options.awaited.clone(),
+                        autostart: options.awaited.clone(),
+                    }));
+                }
+                if count > 0 {
+                    let cause =
+                        format!("of {count} instances: it is not known which service wrote it");
+                    self.tell("state_dropped", None, cause);
+                }
             }
-            _ => {}
         }
-        None
+        Ok(None)
     }
 
     fn adopt(
@@ -401,12 +423,16 @@ fn service_of(instances: &[InstanceFile], autostart: &BTreeSet<InstanceId>) -> O
         id: process.service.clone(),
         boot_id: process.boot_id.clone(),
         started: process.started,
-        // larger than any number that was used: nobody has one event for each second since 1970
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive")]
-        last_event: Clock::wall_seconds() as u64,
+        last_event: more_than_any_event(),
         awaited: BTreeSet::new(),
         autostart: autostart.clone(),
     })
+}
+
+/// A number that no event had: nobody has one for each second since 1970.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive")]
+fn more_than_any_event() -> u64 {
+    Clock::wall_seconds() as u64
 }
 
 type Usable = (Option<InstanceRecord>, Option<(ProcessFile, Details)>);
