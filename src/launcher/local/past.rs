@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
@@ -33,6 +34,8 @@ pub(super) struct Past {
     pub notices: Vec<LauncherNotice>,
     /// Of whom another thing is known now than was written down.
     pub changed: BTreeSet<InstanceId>,
+    /// What was killed, and where it said to be reached.
+    killed: Vec<(Option<OwnedFd>, Option<String>)>,
 }
 
 /// A process that was taken over.
@@ -238,9 +241,20 @@ impl Past {
                     let process = facts.marked.iter().find(of_it);
                     let address = process.and_then(|process| process.endpoint.as_deref());
                     self.end(&key, pid, start_ticks, group, address);
+        self.wait_for_killed();
                 }
             }
         }
+    /// All at once: each may take its time, and nobody is answered before.
+    fn wait_for_killed(&mut self) {
+        let (processes, addresses): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.killed).into_iter().unzip();
+        marks::wait_for_ends(&Vec::from_iter(processes.into_iter().flatten()));
+        for socket in addresses.iter().flatten().filter_map(|address| model_socket(address)) {
+            socket_file::remove_abandoned(socket);
+        }
+    }
+
         Ok(())
     }
 
@@ -308,10 +322,7 @@ impl Past {
         address: Option<&str>,
     ) {
         self.changed.insert(key.instance.clone());
-        marks::end(pid, start_ticks, group);
-        if let Some(socket) = address.and_then(model_socket) {
-            socket_file::remove_abandoned(socket);
-        }
+        self.killed.push((marks::kill(pid, start_ticks, group), address.map(str::to_owned)));
         let model = self.model_of(key);
         let cause = format!("pid {pid} was of this service, and nobody would ever use it");
         self.tell("leftover_ended", Some((key, model.as_deref())), cause);
