@@ -19,7 +19,7 @@ fn service() -> ServiceFile {
         started: Started { wall_seconds: 1.5, at: Moment::from_millis(7) },
         last_event: 9,
         awaited: [instance("x")].into(),
-        autostart: [instance("x"), instance("y")].into(),
+        autostart: Some([instance("x"), instance("y")].into()),
     }
 }
 

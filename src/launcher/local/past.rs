@@ -83,12 +83,9 @@ pub(super) fn take_over(
         started: clock.started(),
         last_event: 0,
         awaited: options.awaited.clone(),
-        autostart: options.awaited.clone(),
+        autostart: None,
     });
-    // what was taken out of the configuration meanwhile is nobody's wish any more, and what came in was never loaded
-    let before = std::mem::replace(&mut service.autostart, options.awaited.clone());
-    service.awaited.retain(|instance| options.awaited.contains(instance));
-    service.awaited.extend(options.awaited.difference(&before).cloned());
+    service.configure(&options.awaited);
     options.last_event.fetch_max(service.last_event, Ordering::Relaxed);
     service.last_event = service.last_event.saturating_add(limits::EVENTS_AHEAD);
     // before the first process is marked as one of this service
@@ -133,7 +130,7 @@ impl Past {
         clock: Clock,
     ) -> io::Result<Option<ServiceFile>> {
         let service = contents.service.clone();
-        let service = service.or_else(|| service_of(&contents.instances, &options.awaited));
+        let service = service.or_else(|| service_of(&contents.instances));
         let count = contents.instances.len();
         match service {
             Some(service) if service.boot_id == machine.boot_id => return Ok(Some(service)),
@@ -153,7 +150,7 @@ impl Past {
                         last_event: more_than_any_event(),
                         // nobody knows any more which of them wait to be started again
                         awaited: options.awaited.clone(),
-                        autostart: options.awaited.clone(),
+                        autostart: None,
                     }));
                 }
                 if count > 0 {
@@ -241,10 +238,13 @@ impl Past {
                     let process = facts.marked.iter().find(of_it);
                     let address = process.and_then(|process| process.endpoint.as_deref());
                     self.end(&key, pid, start_ticks, group, address);
-        self.wait_for_killed();
                 }
             }
         }
+        self.wait_for_killed();
+        Ok(())
+    }
+
     /// All at once: each may take its time, and nobody is answered before.
     fn wait_for_killed(&mut self) {
         let (processes, addresses): (Vec<_>, Vec<_>) =
@@ -253,9 +253,6 @@ impl Past {
         for socket in addresses.iter().flatten().filter_map(|address| model_socket(address)) {
             socket_file::remove_abandoned(socket);
         }
-    }
-
-        Ok(())
     }
 
     fn model_of(&self, key: &ProcessKey) -> Option<String> {
@@ -428,7 +425,7 @@ fn fresh_record(
 
 /// Files of processes name their service, too, for the case that `service.json` is lost.
 /// What was loaded of `autostart`, and unloaded again, is not known then: it is left as it is.
-fn service_of(instances: &[InstanceFile], autostart: &BTreeSet<InstanceId>) -> Option<ServiceFile> {
+fn service_of(instances: &[InstanceFile]) -> Option<ServiceFile> {
     let process = instances.iter().find_map(|file| file.process.as_ref())?;
     Some(ServiceFile {
         id: process.service.clone(),
@@ -436,7 +433,7 @@ fn service_of(instances: &[InstanceFile], autostart: &BTreeSet<InstanceId>) -> O
         started: process.started,
         last_event: more_than_any_event(),
         awaited: BTreeSet::new(),
-        autostart: autostart.clone(),
+        autostart: None,
     })
 }
 
