@@ -138,6 +138,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             "launcher::SHIM_PREFIX",
             // what that helper becomes
             "launcher::account",
+            // whether a core could read what another one wrote down
+            "launcher::local::illegible",
             // whether it is worth another try
             "launcher::transience",
             "limits",

@@ -12,9 +12,10 @@ use super::keeper::Place;
 use super::machine::Machine;
 use super::marks::{self, Marks};
 use super::process_file::{self, Details};
+use super::recorded::usable;
 use super::{KnownInstance, StateOptions, procfs, socket_file, state_place};
 use crate::clock::Clock;
-use crate::ids::{InstanceId, ModelName, ProcessKey};
+use crate::ids::{InstanceId, ProcessKey};
 use crate::launcher::adoption::{Facts, LastKnown, Marked, Recorded, RecordedProcess, Step, plan};
 use crate::launcher::{ExitStatus, InstanceRecord, LauncherNotice, ReadyEnd, Report, TurnRecord};
 use crate::limits;
@@ -182,7 +183,7 @@ impl Past {
             facts.marked.iter().map(|process| (process.pid, process.start_ticks)).collect();
         for file in files {
             let instance = file.instance.clone();
-            let (record, process) = match usable(file, machine) {
+            let (record, process) = match usable(file, &machine.boot_id) {
                 Ok(usable) => usable,
                 Err(why) => {
                     self.tell(
@@ -441,30 +442,4 @@ fn service_of(instances: &[InstanceFile]) -> Option<ServiceFile> {
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive")]
 fn more_than_any_event() -> u64 {
     Clock::wall_seconds() as u64
-}
-
-type Usable = (Option<InstanceRecord>, Option<(ProcessFile, Details)>);
-
-/// What a file says, as far as it can be.
-fn usable(file: InstanceFile, machine: &Machine) -> Result<Usable, String> {
-    let record: Option<InstanceRecord> = file
-        .record
-        .map(|record| serde_json::from_str(record.get()))
-        .transpose()
-        .map_err(|error| error.to_string())?;
-    if let Some(record) = &record {
-        let model = ModelName::try_new(&record.model).map_err(|error| error.to_string())?;
-        if record.instance != file.instance || InstanceId::of_model(&model) != file.instance {
-            return Err(format!("it is about {}", record.model));
-        }
-    }
-    let process = file.process.filter(|process| process.boot_id == machine.boot_id);
-    let process = match process {
-        Some(process) => {
-            let details = process_file::details(&process).ok_or("its process is not described")?;
-            Some((process, details))
-        }
-        None => None,
-    };
-    Ok((record, process))
 }
