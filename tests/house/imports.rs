@@ -104,6 +104,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             "registry",
             "root",
             "settings",
+            // whether its folders are its own
+            "state::ownership",
             "supervision",
             "upgrade",
         ],
@@ -256,6 +258,8 @@ const PARTS: &[(&str, &[&str])] = &[
             "src/heart/",
             "src/launcher/local/",
             "src/settings/sources.rs",
+            // whether a folder is this user's
+            "src/state/ownership.rs",
             "src/upgrade/",
         ],
     ),
