@@ -200,6 +200,7 @@ impl Service {
             allow_chaos: options.allow_chaos,
             heart: heart_facts,
             open_sockets: Default::default(),
+            events_begin: last_event.load(Ordering::Relaxed),
             last_event,
             table: wiring::Place::default(),
             events: wiring::Place::default(),

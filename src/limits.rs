@@ -420,6 +420,8 @@ pub const HEART_OUTBOX: usize = 8192;
 pub const PID_FILE_RETRY: Duration = Duration::from_millis(50);
 /// How long the lock of a pid file may be held by a process that is not there: the kernel closes files of a dead one one by one.
 pub const PID_FILE_SETTLES: Duration = Duration::from_secs(1);
+/// How long by a service that lives: the heart of one that was just stopped is gone a moment after its sockets.
+pub const PID_FILE_LEAVES: Duration = Duration::from_secs(5);
 /// How long a guard waits for the lock of those it guarded after their pipe closed: the same, on a loaded machine.
 pub const GUARD_INHERITS: Duration = Duration::from_secs(5);
 /// Bytes of a pid file that are looked at.

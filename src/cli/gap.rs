@@ -15,9 +15,14 @@ pub fn wait_for_core(endpoint: &str, folder: &Path, patience: Duration) {
     let listener = Listener::of(endpoint);
     let clock = Clock::start();
     while listener.check() == Err(ClientError::NoService)
-        && matches!(holder(folder), Some(Holder::Service(_)))
+        && is_held(folder)
         && clock.now().since_origin() < patience.min(limits::CLI_GAP)
     {
         std::thread::park_timeout(limits::DAEMON_CHECK_EVERY);
     }
+}
+
+/// Whether a service holds the lock of this folder: it lives, or is just ending.
+pub fn is_held(folder: &Path) -> bool {
+    matches!(holder(folder), Some(Holder::Service(_)))
 }

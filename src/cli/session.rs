@@ -42,6 +42,15 @@ impl Session {
         Request { config: self.config.clone(), flags: flags.clone() }
     }
 
+    /// The folder of the service that is meant, where the configuration tells it.
+    pub fn runtime_dir(&self) -> Option<PathBuf> {
+        if self.endpoint.is_some() {
+            return None;
+        }
+        let settings = configuration::load(&self.configuration(&ServiceFlags::default()));
+        settings.ok().map(|settings| settings.service.runtime_dir)
+    }
+
     /// The management endpoint: as named, else as configured, where a service without a core is given a moment. Faults elsewhere in the configuration are only told of, so
     /// that a broken file keeps nobody from a running service.
     ///

@@ -23,14 +23,17 @@ pub struct EventLog {
     clock: Clock,
     ring: VecDeque<Arc<LifecycleEvent>>,
     last_seq: Arc<AtomicU64>,
+    begin: u64,
     subscribers: Vec<Recipient<EventOccurred>>,
     dropped: u64,
 }
 
 impl EventLog {
-    /// An empty log that counts on from `last_seq`, which outlives it: numbers are never used twice.
-    pub fn new(clock: Clock, last_seq: Arc<AtomicU64>) -> Self {
-        Self { clock, ring: VecDeque::new(), last_seq, subscribers: Vec::new(), dropped: 0 }
+    /// An empty log that counts on from `last_seq`, which outlives it: numbers are never used twice. Those up to `begin`
+    /// are of cores before this one, and not all of them were used.
+    pub fn new(clock: Clock, last_seq: Arc<AtomicU64>, begin: u64) -> Self {
+        let (ring, subscribers) = (VecDeque::new(), Vec::new());
+        Self { clock, ring, last_seq, begin, subscribers, dropped: 0 }
     }
 
     fn record(&mut self, record: Record) {
@@ -147,7 +150,8 @@ impl Handler<ReadEvents> for EventLog {
         let take = newer.min(read.limit);
         let events: Vec<_> = self.ring.iter().skip(self.ring.len() - take).cloned().collect();
         let skipped = (newer - take) as u64;
-        let forgotten = first_kept.saturating_sub(read.since.saturating_add(1));
+        let known = read.since.max(self.begin);
+        let forgotten = first_kept.saturating_sub(known.saturating_add(1));
         actix::MessageResult(EventPage {
             next: self.last_seq.load(Ordering::Relaxed),
             missed: forgotten + skipped,

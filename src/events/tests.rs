@@ -22,7 +22,7 @@ impl Handler<EventOccurred> for Slow {
 
 #[actix::test]
 async fn ring_is_bounded_and_tells_what_a_reader_missed() {
-    let log = EventLog::new(Clock::start(), Arc::default()).start();
+    let log = EventLog::new(Clock::start(), Arc::default(), 0).start();
     for _ in 0..limits::EVENT_RING + 10 {
         log.do_send(record("ready"));
     }
@@ -35,8 +35,18 @@ async fn ring_is_bounded_and_tells_what_a_reader_missed() {
 }
 
 #[actix::test]
+async fn numbers_of_cores_before_this_one_are_no_missed_events() {
+    let log = EventLog::new(Clock::start(), Arc::new(4096.into()), 4096).start();
+    log.do_send(record("ready"));
+    for since in [0, 7, 4096] {
+        let page = log.send(ReadEvents { since, limit: 10 }).await.expect("alive");
+        assert_eq!((page.missed, page.events.len(), page.next), (0, 1, 4097), "since {since}");
+    }
+}
+
+#[actix::test]
 async fn event_overflow_counted() {
-    let log = EventLog::new(Clock::start(), Arc::default()).start();
+    let log = EventLog::new(Clock::start(), Arc::default(), 0).start();
     let slow = Slow(Vec::new()).start();
     log.send(Subscribe { to: slow.recipient() }).await.expect("alive");
     // the log handles all of them before the subscriber gets a turn

@@ -380,6 +380,12 @@ impl Core {
                 self.phase = phase;
                 Vec::new()
             }
+            // a program that does not serve ends well, too
+            (Phase::Starting { .. } | Phase::Beating { .. }, Some(Ended::Code(0)))
+                if self.trial.is_some() && !self.stop_asked =>
+            {
+                self.core_lost(format!("{words} before it was ready"), now)
+            }
             (_, Some(Ended::Code(0))) => self.end_all(0, self.stop_grace),
             (Phase::Killed { cause }, _) if !self.stop_asked => self.core_lost(cause, now),
             (Phase::Killed { .. }, _) => self.end_all(1, self.stop_grace),

@@ -337,6 +337,16 @@ fn a_stop_that_comes_while_the_core_lets_go_is_not_lost() {
 }
 
 #[test]
+fn a_program_that_does_not_serve_gives_the_old_one_its_place_back() {
+    let mut heart = upgrading();
+    heart.on(Event::Ended(Some(Ended::Code(0))));
+    assert_eq!(heart.done(), [START]);
+    assert_eq!(heart.core.programs(), [&Program::Own]);
+    let notice = heart.core.take_notice().expect("why");
+    assert!(notice.ends_with("did not get ready: exit 0 before it was ready"), "{notice}");
+}
+
+#[test]
 fn a_core_that_lets_go_is_followed_by_the_program_that_it_named() {
     let mut heart = upgrading();
     heart.on(Event::Beat);

@@ -97,11 +97,8 @@ impl PidFile {
             };
             match taken {
                 Ok(file) => return Ok(Self { file, path }),
-                // just dying, or somebody only looked whether it is locked
-                Err(Holder::Service(pid))
-                    if !pid.is_some_and(runs)
-                        && clock.now().since_origin() < limits::PID_FILE_SETTLES =>
-                {
+                // just ending, dying, or somebody only looked whether it is locked
+                Err(Holder::Service(pid)) if clock.now().since_origin() < leaves_within(pid) => {
                     std::thread::park_timeout(limits::PID_FILE_RETRY);
                 }
                 Err(Holder::Service(pid)) => {
@@ -127,6 +124,11 @@ impl PidFile {
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+/// How long whoever holds the lock may take to be gone, so that a start right after a stop is no fault.
+fn leaves_within(holder: Option<u32>) -> Duration {
+    if holder.is_some_and(runs) { limits::PID_FILE_LEAVES } else { limits::PID_FILE_SETTLES }
 }
 
 impl AsFd for PidFile {

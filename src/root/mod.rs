@@ -119,7 +119,7 @@ fn event_log(wiring: Arc<Wiring>) -> ChildSpec {
     let made = wiring.clone();
     ChildSpec::actor(
         watched("event_log"),
-        move |_| EventLog::new(made.clock, made.last_event.clone()),
+        move |_| EventLog::new(made.clock, made.last_event.clone(), made.events_begin),
         move |addr| wiring.events.set(addr),
     )
 }

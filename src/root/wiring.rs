@@ -74,6 +74,8 @@ pub struct Wiring {
     pub longest_stop_ms: AtomicU64,
     /// The last event number, over replacements of the log.
     pub last_event: Arc<AtomicU64>,
+    /// The number after which the events of this core begin.
+    pub events_begin: u64,
     /// See the type.
     pub table: Place<ProcessTable>,
     /// See the type.

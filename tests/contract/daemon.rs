@@ -87,6 +87,20 @@ fn json_tells_the_pid_of_a_daemon() {
 }
 
 #[test]
+fn a_daemon_can_be_started_right_after_one_that_was_stopped() {
+    let place = Place::with_models(Vec::new());
+    for wait in [&["stop-service", "--wait"][..], &["stop-service"]] {
+        for _ in 0..3 {
+            let started = place.run(&["start-service", "--daemonize"]);
+            assert!(started.stdout.contains("successfully"), "after {wait:?}: {started:?}");
+            assert_eq!(place.run(wait).code, Some(0));
+        }
+    }
+    assert_eq!(place.run(&["stop-service", "--wait"]).code, Some(0));
+    place.assert_nothing_left();
+}
+
+#[test]
 fn two_daemons_at_once_leave_one() {
     let place = Place::with_models(Vec::new());
     let starts = [(); 2].map(|()| {

@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::cli::args::StopArgs;
 use crate::cli::client::{Client, ClientError, listener::Listener};
 use crate::cli::error::{Action, CliError};
+use crate::cli::gap;
 use crate::cli::models::shown;
 use crate::cli::session::{Session, tells_of_the_stop};
 use crate::clock::Clock;
@@ -36,14 +37,22 @@ pub fn run(args: &StopArgs, session: &Session) -> Result<(), CliError> {
 /// Models may take their grace and requests their drain: as patient as with a load.
 fn wait_until_gone(endpoint: &str, session: &Session) -> Result<(), CliError> {
     let listener = Listener::of(endpoint);
+    let folder = session.runtime_dir();
     let clock = Clock::start();
     let deadline = clock.now() + session.load_patience();
     loop {
         match listener.check() {
-            Err(ClientError::NoService) => return Ok(()),
+            // its last process is gone a moment after its sockets
+            Err(ClientError::NoService) if !folder.as_deref().is_some_and(gap::is_held) => {
+                return Ok(());
+            }
+            Ok(()) | Err(ClientError::NoService) if clock.now() >= deadline => {
+                return Err(ClientError::Timeout.into());
+            }
+            Ok(()) | Err(ClientError::NoService) => {
+                session.output.pause(limits::DAEMON_CHECK_EVERY)?;
+            }
             Err(error) => return Err(error.into()),
-            Ok(()) if clock.now() >= deadline => return Err(ClientError::Timeout.into()),
-            Ok(()) => session.output.pause(limits::DAEMON_CHECK_EVERY)?,
         }
     }
 }
