@@ -20,6 +20,7 @@ use crate::probe::Prober;
 use crate::probe::local::LocalProber;
 use crate::settings::model::Settings;
 use crate::settings::policy::CgroupChoice;
+use crate::state::ownership::refuse_foreign;
 
 /// What the tree stands on.
 pub(super) struct Ground {
@@ -95,6 +96,11 @@ fn prepare_folders(settings: &Settings) -> Result<(), String> {
     for folder in [&service.runtime_dir, &service.log_dir, &service.model_socket_dir] {
         private_folder(folder)
             .map_err(|error| format!("cannot make folder {}: {error}", folder.display()))?;
+    }
+    // sockets of models lie in a folder that all may use
+    for folder in [&service.runtime_dir, &service.log_dir] {
+        refuse_foreign(folder)
+            .map_err(|error| format!("cannot use folder {}: {error}", folder.display()))?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::time::{Duration, UNIX_EPOCH};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
 use serde_json::json;
 
 use super::options::LogOptions;
@@ -65,7 +66,9 @@ impl Log {
 }
 
 fn append_to(path: &std::path::Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+    // a link may lead to any file of this user, and opening a pipe would wait for its reader
+    let safe = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(safe).open(path)
 }
 
 /// A terminal that is gone or a pipe that nobody reads must not hold up who guards everything else.

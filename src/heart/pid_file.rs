@@ -15,6 +15,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use super::procfs;
 use crate::clock::Clock;
 use crate::limits;
+use crate::state::ownership::refuse_foreign;
 
 /// The name of the file below the runtime folder.
 pub const NAME: &str = "service.pid";
@@ -88,6 +89,8 @@ impl PidFile {
         loop {
             // each time: whoever had it before may just have removed it at its end
             DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+            // its owner could take the file, and with it the lock, away
+            refuse_foreign(folder).map_err(failed)?;
             let taken = match try_take(&path, role) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Holder::Guard),
                 other => other.map_err(failed)?,
@@ -230,6 +233,16 @@ mod tests {
         drop(first);
         assert_eq!(holder(&folder), None);
         assert!(!folder.join(NAME).exists());
+    }
+
+    #[test]
+    fn a_folder_that_every_user_may_write_in_is_refused() {
+        let folder = tempfile::tempdir().expect("folder");
+        let open_to_all = fs::Permissions::from_mode(0o1777);
+        fs::set_permissions(folder.path(), open_to_all).expect("set");
+        let refused = PidFile::take(folder.path(), Role::Service, NO_WAIT).expect_err("refused");
+        assert!(refused.to_string().contains("every user"), "{refused}");
+        assert!(!folder.path().join(NAME).exists());
     }
 
     #[test]

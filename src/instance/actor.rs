@@ -150,7 +150,11 @@ impl InstanceActor {
     fn perform(&mut self, effect: Effect, ctx: &mut Context<Self>) {
         match effect {
             Effect::AwaitTurn(_) => self.await_turn(ctx),
-            Effect::Spawn(generation) => self.spawn(generation, ctx),
+            Effect::Spawn(generation) => {
+                // that of the process before would tell a successor that this one was begun
+                self.started_at = None;
+                self.spawn(generation, ctx);
+            }
             Effect::CancelSpawn(generation) => {
                 let asked = self.services.table.send(CancelSpawn(self.key(generation)));
                 ctx.spawn(asked.into_actor(self).map(move |cancelled, this, ctx| {

@@ -24,9 +24,22 @@ pub struct ServiceFile {
     /// Instances that are to be loaded at the start and were not taken in hand yet.
     #[serde(default)]
     pub awaited: BTreeSet<InstanceId>,
-    /// All that were to be loaded at the start by the configuration of that time.
+    /// All that were to be loaded at the start by the configuration of that time; `None` where it was not written down, which
+    /// is not the same as none: what was unloaded by hand would be loaded again.
     #[serde(default)]
-    pub autostart: BTreeSet<InstanceId>,
+    pub autostart: Option<BTreeSet<InstanceId>>,
+}
+
+impl ServiceFile {
+    /// Goes on with a configuration by which these are to be loaded at the start.
+    ///
+    /// What was taken out of it meanwhile is nobody's wish any more, and what came in was never loaded.
+    pub fn configure(&mut self, autostart: &BTreeSet<InstanceId>) {
+        self.awaited.retain(|instance| autostart.contains(instance));
+        if let Some(before) = self.autostart.replace(autostart.clone()) {
+            self.awaited.extend(autostart.difference(&before).cloned());
+        }
+    }
 }
 
 /// `INSTANCE.json`: what is known of one instance.
@@ -84,3 +97,32 @@ pub const INSTANCE_MARK: &str = "SYMPHONY_INSTANCE_ID";
 pub const GENERATION_MARK: &str = "SYMPHONY_GENERATION";
 /// Where it is reached.
 pub const ENDPOINT_MARK: &str = "SYMPHONY_ENDPOINT";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::ModelName;
+
+    fn instances(models: &[&str]) -> BTreeSet<InstanceId> {
+        let id = |model: &&str| InstanceId::of_model(&ModelName::try_new(*model).unwrap());
+        models.iter().map(id).collect()
+    }
+
+    #[test]
+    fn what_came_in_is_loaded_and_what_may_have_been_unloaded_is_not() {
+        let at = crate::clock::Moment::from_millis(7);
+        let started = Started { wall_seconds: 1.5, at };
+        // by a program that did not write it down
+        let file = serde_json::json!({
+            "id": "s", "boot_id": "b", "started": started, "last_event": 9,
+        });
+        let mut service: ServiceFile = serde_json::from_value(file).unwrap();
+        assert_eq!(service.autostart, None);
+        service.configure(&instances(&["a", "b"]));
+        assert_eq!(service.awaited, instances(&[]), "it may have been unloaded by hand");
+        service.configure(&instances(&["b", "c", "d"]));
+        assert_eq!(service.awaited, instances(&["c", "d"]), "it came in");
+        service.configure(&instances(&["b", "c"]));
+        assert_eq!(service.awaited, instances(&["c"]), "it went out");
+    }
+}

@@ -15,7 +15,8 @@ use super::files::{InstanceFile, ServiceFile};
 use crate::ids::InstanceId;
 use crate::limits;
 
-const SERVICE: &str = "service.json";
+/// The file of the service itself.
+pub const SERVICE: &str = "service.json";
 const ENDING: &str = ".json";
 /// What a file is called while it is being written.
 const UNFINISHED: &str = ".unfinished";
@@ -256,6 +257,18 @@ impl StateFolder {
     /// # Errors
     /// The system's word.
     pub fn clear(&self, kept: &[InstanceId]) -> io::Result<()> {
+        self.remove_all(kept, &[ENDING, UNFINISHED, ASIDE])
+    }
+
+    /// Removes what is of no use any more. What was set aside stays: somebody is just being told of it.
+    ///
+    /// # Errors
+    /// The system's word.
+    pub fn forget(&self) -> io::Result<()> {
+        self.remove_all(&[], &[ENDING, UNFINISHED])
+    }
+
+    fn remove_all(&self, kept: &[InstanceId], endings: &[&str]) -> io::Result<()> {
         let is_kept = |name: &str| {
             let instance = name.strip_suffix(ENDING);
             instance.is_some_and(|instance| kept.iter().any(|kept| kept.as_str() == instance))
@@ -263,7 +276,7 @@ impl StateFolder {
         };
         let mut failure = Ok(());
         for name in self.names()? {
-            let ours = [ENDING, UNFINISHED, ASIDE].iter().any(|ending| name.ends_with(ending));
+            let ours = endings.iter().any(|ending| name.ends_with(ending));
             if ours
                 && !is_kept(&name)
                 && let Err(error) = self.remove_named(&name)

@@ -19,7 +19,7 @@ fn service() -> ServiceFile {
         started: Started { wall_seconds: 1.5, at: Moment::from_millis(7) },
         last_event: 9,
         awaited: [instance("x")].into(),
-        autostart: [instance("x"), instance("y")].into(),
+        autostart: Some([instance("x"), instance("y")].into()),
     }
 }
 
@@ -188,6 +188,18 @@ fn pipes_do_not_hold_a_start_and_foreign_files_are_left_alone() {
     assert_eq!(place.damage(), Damage::NoFile);
     place.state.clear(&[]).unwrap();
     assert_eq!(place.names(), ["notes.txt"]);
+}
+
+#[test]
+fn what_was_just_set_aside_is_not_forgotten() {
+    let place = Place::new();
+    place.state.write_instance(&file("a", "whole")).unwrap();
+    std::fs::write(place.path("service.json"), "{").unwrap();
+    assert_eq!(place.read().damaged.len(), 1);
+    place.state.forget().unwrap();
+    assert_eq!(place.names(), ["service.json.damaged"]);
+    place.state.clear(&[]).unwrap();
+    assert!(!place.folder.path().join("state").exists());
 }
 
 #[test]

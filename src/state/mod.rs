@@ -13,10 +13,12 @@
 //! decided by who knows processes.
 //!
 //! - [`envelope`] is the form of every file, [`files`] what the two kinds hold, [`folder`] reads and writes them
+//! - [`ownership`]: whether private files may lie in a folder
 
 pub mod envelope;
 pub mod files;
 pub mod folder;
+pub mod ownership;
 
 /// The folder's name inside of the service's runtime folder.
 pub const FOLDER: &str = "state";

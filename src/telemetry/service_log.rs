@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
+
 use super::sink::RawStderr;
 use crate::limits;
 
@@ -16,8 +18,12 @@ pub fn open(path: &Path) -> io::Result<File> {
     if let Some(folder) = path.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
-    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).mode(0o600).custom_flags(NO_LINK).open(path)
 }
+
+/// A link may lead to any file of this user: it is nobody's log.
+const NO_LINK: i32 = OFlags::NOFOLLOW.bits().cast_signed();
 
 /// Where the older part of a log is kept.
 pub fn older(path: &Path) -> PathBuf {
@@ -53,7 +59,7 @@ impl ServiceLog {
 /// Puts the full file aside and opens a new one. Where that fails the file is emptied: the bound comes first.
 fn renew(path: &Path) -> io::Result<File> {
     if fs::rename(path, older(path)).is_err() {
-        OpenOptions::new().write(true).truncate(true).open(path)?;
+        OpenOptions::new().write(true).truncate(true).custom_flags(NO_LINK).open(path)?;
     }
     open(path)
 }
@@ -88,6 +94,16 @@ mod tests {
         open(&path).expect("opened");
         let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
         assert_eq!((mode(&path), mode(path.parent().expect("parent"))), (0o600, 0o700));
+    }
+
+    #[test]
+    fn a_link_is_no_log() {
+        let folder = tempfile::tempdir().expect("folder");
+        let (path, other) = (folder.path().join("service.log"), folder.path().join("other"));
+        fs::write(&other, "precious").expect("written");
+        std::os::unix::fs::symlink(&other, &path).expect("linked");
+        open(&path).expect_err("refused");
+        assert_eq!(fs::read_to_string(&other).expect("read"), "precious");
     }
 
     #[test]

@@ -104,6 +104,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             "registry",
             "root",
             "settings",
+            // whether its folders are its own
+            "state::ownership",
             "supervision",
             "upgrade",
         ],
@@ -138,6 +140,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             "launcher::SHIM_PREFIX",
             // what that helper becomes
             "launcher::account",
+            // whether a core could read what another one wrote down
+            "launcher::local::illegible",
             // whether it is worth another try
             "launcher::transience",
             "limits",
@@ -254,6 +258,8 @@ const PARTS: &[(&str, &[&str])] = &[
             "src/heart/",
             "src/launcher/local/",
             "src/settings/sources.rs",
+            // whether a folder is this user's
+            "src/state/ownership.rs",
             "src/upgrade/",
         ],
     ),

@@ -198,7 +198,7 @@ fn happened(service: &Service, kind: &str) -> Vec<String> {
 #[test]
 fn a_model_whose_file_is_damaged_is_known_by_its_marks() {
     type Harm = fn(&Service);
-    let harms: [Harm; 5] = [
+    let harms: [Harm; 6] = [
         |service| std::fs::remove_file(file_of(service, "m")).expect("removed"),
         |service| std::fs::write(file_of(service, "m"), "").expect("written"),
         |service| {
@@ -208,6 +208,8 @@ fn a_model_whose_file_is_damaged_is_known_by_its_marks() {
         |service| std::fs::write(file_of(service, "m"), r#"{"version":7}"#).expect("written"),
         // the file of the service itself: its id is in those of the processes, too
         |service| std::fs::write(service.state().join("service.json"), "{}").expect("written"),
+        // all of them: its id is in the environment of its processes, and can be told from those of other services
+        |service| std::fs::remove_dir_all(service.state()).expect("removed"),
     ];
     for (at, harm) in harms.into_iter().enumerate() {
         let (service, row) = after_harm(harm);

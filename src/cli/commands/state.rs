@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::cli::args::StateCommand;
 use crate::cli::error::CliError;
 use crate::cli::session::Session;
+use crate::launcher::local::illegible;
 use crate::state::folder::StateFolder;
 use crate::state::{OLDEST, VERSION};
 
@@ -25,8 +26,8 @@ fn check(path: &Path) -> Result<(), CliError> {
     let failed = |error: std::io::Error| CliError::Failed(format!("{}: {error}", path.display()));
     // a service that has none has nothing to be taken over
     let Some(folder) = StateFolder::find(path).map_err(failed)? else { return Ok(()) };
-    match folder.foreign().map_err(failed)?.first() {
+    match illegible(&folder).map_err(failed)? {
         None => Ok(()),
-        Some(file) => Err(CliError::Failed(format!("{}: {}", file.name, file.damage))),
+        Some(why) => Err(CliError::Failed(why)),
     }
 }

@@ -78,6 +78,10 @@ impl Machine {
                 self.awaits_turn = true;
                 self.effects.push(Effect::AwaitTurn(self.generation));
             }
+            // ordered, and never begun: its end is no failure of it
+            State::Starting if record.started_at.is_none() && presence == Presence::Gone => {
+                self.launch(None, now);
+            }
             State::Ready | State::Unhealthy if alive => {
                 self.was_ready = true;
                 self.watch_health(now);
@@ -94,7 +98,7 @@ impl Machine {
             State::Starting | State::Stopping if presence == Presence::Ordered => {
                 self.timers.insert(Timer::StartTotal, now + self.policies.start.total_timeout);
             }
-            // its process ended while nobody looked, or was never started: decided as an end of unknown kind
+            // its process ended while nobody looked: decided as an end of unknown kind
             _ => {
                 self.was_ready = matches!(self.state, State::Ready | State::Unhealthy);
                 self.spawned = true;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
@@ -11,6 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
 
 use super::procfs;
+use crate::clock::Clock;
 use crate::ids::{Generation, InstanceId, ProcessKey};
 use crate::launcher::adoption::{Found, Marked};
 use crate::limits;
@@ -42,12 +44,7 @@ impl Marks {
     }
 
     fn read(environment: &[u8], service: &str) -> Option<Self> {
-        let value = |name: &str| {
-            let mut entries = environment.split(|byte| *byte == 0);
-            entries.find_map(|entry| {
-                std::str::from_utf8(entry).ok()?.strip_prefix(name)?.strip_prefix('=')
-            })
-        };
+        let value = |name| value_of(environment, name);
         if value(SERVICE_MARK)? != service {
             return None;
         }
@@ -56,6 +53,26 @@ impl Marks {
         let endpoint = value(ENDPOINT_MARK).map(str::to_owned);
         Some(Self { key: ProcessKey { instance, generation }, endpoint })
     }
+}
+
+fn value_of<'a>(environment: &'a [u8], name: &str) -> Option<&'a str> {
+    let mut entries = environment.split(|byte| *byte == 0);
+    entries.find_map(|entry| std::str::from_utf8(entry).ok()?.strip_prefix(name)?.strip_prefix('='))
+}
+
+/// The service whose processes live and whose id begins with the sign of a folder; the one of the youngest process, where
+/// there are several.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub(super) fn service_with(sign: &str) -> std::io::Result<Option<String>> {
+    let of_service = procfs::all()?.into_iter().filter_map(|pid| {
+        let environment = environment_of(pid)?;
+        let service = value_of(&environment, SERVICE_MARK)?;
+        let stat = procfs::stat(pid).ok().filter(|stat| !stat.has_ended())?;
+        service.strip_prefix(sign)?.starts_with('-').then(|| (stat.start_ticks, service.to_owned()))
+    });
+    Ok(of_service.max().map(|(_, service)| service))
 }
 
 /// Every live process that carries the mark of `service`.
@@ -132,21 +149,40 @@ fn is_kept(ended: &procfs::ProcessStat, parents: &[u32]) -> bool {
     procfs::stat(ended.parent).is_ok_and(|relay| parents.contains(&relay.parent))
 }
 
-/// Kills the process that has this pid and this start, or its whole group; no other one. Waits for its end, so that nobody
-/// starts another one of its instance beside it; what the kernel holds is not waited for any longer.
+/// Kills the process that has this pid and this start, or its whole group; no other one. Waits for its end as
+/// [`wait_for_ends`] does.
 pub(super) fn end(pid: u32, start_ticks: u64, group: bool) {
-    let Some(id) = Pid::from_raw(pid.cast_signed()) else { return };
-    let Ok(pidfd) = pidfd_open(id, PidfdFlags::empty()) else { return };
+    wait_for_ends(&Vec::from_iter(kill(pid, start_ticks, group)));
+}
+
+/// Kills the process that has this pid and this start, or its whole group; no other one. `None` where there is none.
+pub(super) fn kill(pid: u32, start_ticks: u64, group: bool) -> Option<OwnedFd> {
+    let id = Pid::from_raw(pid.cast_signed())?;
+    let pidfd = pidfd_open(id, PidfdFlags::empty()).ok()?;
     // held, so that it stays the same process from here on
-    if procfs::stat(pid).is_ok_and(|stat| stat.start_ticks == start_ticks) {
-        if group {
-            // ended meanwhile, or no leader any more: then it is ended alone
-            let _ = kill_process_group(id, Signal::KILL);
+    if !procfs::stat(pid).is_ok_and(|stat| stat.start_ticks == start_ticks) {
+        return None;
+    }
+    if group {
+        // ended meanwhile, or no leader any more: then it is ended alone
+        let _ = kill_process_group(id, Signal::KILL);
+    }
+    let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+    Some(pidfd)
+}
+
+/// Waits for the ends of killed processes, so that nobody starts another one of their instances beside them; what the kernel
+/// holds is not waited for any longer, and all of them together take no longer than one.
+pub(super) fn wait_for_ends(killed: &[OwnedFd]) {
+    let clock = Clock::start();
+    let mut left: Vec<_> = killed.iter().map(|pidfd| PollFd::new(pidfd, PollFlags::IN)).collect();
+    while !left.is_empty() {
+        let limit = limits::LEFTOVER_END.saturating_sub(clock.now().since_origin());
+        // an interrupting signal ends the wait early, and a start may come a moment too soon
+        match poll(&mut left, Timespec::try_from(limit).ok().as_ref()) {
+            Ok(1..) => left.retain(|process| process.revents().is_empty()),
+            Ok(0) | Err(_) => return,
         }
-        let _ = pidfd_send_signal(&pidfd, Signal::KILL);
-        let limit = Timespec::try_from(limits::LEFTOVER_END).ok();
-        // readable at its end; an interrupting signal ends the wait early, and a start may come a moment too soon
-        let _ = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], limit.as_ref());
     }
 }
 
@@ -201,6 +237,31 @@ mod tests {
             assert_eq!(Marks::read(&environment(&some), "s"), None, "without {}", all[missing]);
         }
         assert_eq!(Marks::read(&bytes, "t"), None, "of another service");
+    }
+
+    #[test]
+    fn all_that_are_killed_are_waited_for_and_no_other_process_is() {
+        let start = || Command::new("sleep").arg("600").spawn().unwrap();
+        let mut processes: Vec<_> = (0..3).map(|_| start()).collect();
+        let mut spared = start();
+        let ticks = |pid| procfs::stat(pid).unwrap().start_ticks;
+        assert!(kill(spared.id(), ticks(spared.id()) + 1, false).is_none());
+        let killed: Vec<_> =
+            processes.iter().filter_map(|one| kill(one.id(), ticks(one.id()), false)).collect();
+        wait_for_ends(&killed);
+        assert_eq!(killed.len(), 3);
+        for process in &mut processes {
+            assert!(process.try_wait().unwrap().is_some(), "it was not waited for");
+        }
+        assert!(spared.try_wait().unwrap().is_none(), "another start of that pid was killed");
+        let begun = Clock::start();
+        let living = pidfd_open(Pid::from_child(&spared), PidfdFlags::empty()).unwrap();
+        let again = living.try_clone().unwrap();
+        wait_for_ends(&[living, again]);
+        let waited = begun.now().since_origin();
+        assert!((limits::LEFTOVER_END..2 * limits::LEFTOVER_END).contains(&waited), "{waited:?}");
+        spared.kill().unwrap();
+        spared.wait().unwrap();
     }
 
     #[test]

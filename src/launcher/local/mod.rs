@@ -30,6 +30,7 @@ mod past;
 mod process_file;
 mod procfs;
 mod program;
+mod recorded;
 mod reporter;
 mod shim;
 mod socket_file;
@@ -52,6 +53,7 @@ use self::cgroup::Cgroups;
 use self::machine::Machine;
 use self::orders::{Order, SpawnerHandle};
 use self::output::{OutputHandle, OutputOrder, OutputThread};
+pub use self::recorded::illegible;
 use self::spawner::{Parts, Spawner};
 pub use self::state_place::notify_path;
 use super::{

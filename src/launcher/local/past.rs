@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
@@ -11,9 +12,10 @@ use super::keeper::Place;
 use super::machine::Machine;
 use super::marks::{self, Marks};
 use super::process_file::{self, Details};
+use super::recorded::usable;
 use super::{KnownInstance, StateOptions, procfs, socket_file, state_place};
 use crate::clock::Clock;
-use crate::ids::{InstanceId, ModelName, ProcessKey};
+use crate::ids::{InstanceId, ProcessKey};
 use crate::launcher::adoption::{Facts, LastKnown, Marked, Recorded, RecordedProcess, Step, plan};
 use crate::launcher::{ExitStatus, InstanceRecord, LauncherNotice, ReadyEnd, Report, TurnRecord};
 use crate::limits;
@@ -33,6 +35,8 @@ pub(super) struct Past {
     pub notices: Vec<LauncherNotice>,
     /// Of whom another thing is known now than was written down.
     pub changed: BTreeSet<InstanceId>,
+    /// What was killed, and where it said to be reached.
+    killed: Vec<(Option<OwnedFd>, Option<String>)>,
 }
 
 /// A process that was taken over.
@@ -58,8 +62,11 @@ pub(super) fn take_over(
     let (lock, folder, contents) = state_place::open(&options.runtime_dir)?;
     let mut past = Past::default();
     past.tell_damage(&contents);
-    let before = past.earlier_service(&contents, machine, options);
+    let sign = state_place::sign(&options.runtime_dir, &lock)?;
+    let before = past.earlier_service(&contents, &sign, machine, options, clock)?;
     let continues = before.is_some();
+    // before the first process is marked
+    machine.service_id = format!("{sign}-{}", machine.service_id);
     if let Some(service) = &before {
         machine.service_id.clone_from(&service.id);
         past.adopt(contents.instances, options, machine, clock)?;
@@ -69,7 +76,7 @@ pub(super) fn take_over(
         for socket in processes.filter_map(|process| process.socket_path.as_deref()) {
             socket_file::remove_abandoned(socket);
         }
-        folder.clear(&[])?;
+        folder.forget()?;
     }
     let mut service = before.unwrap_or_else(|| ServiceFile {
         id: machine.service_id.clone(),
@@ -77,12 +84,9 @@ pub(super) fn take_over(
         started: clock.started(),
         last_event: 0,
         awaited: options.awaited.clone(),
-        autostart: options.awaited.clone(),
+        autostart: None,
     });
-    // what was taken out of the configuration meanwhile is nobody's wish any more, and what came in was never loaded
-    let before = std::mem::replace(&mut service.autostart, options.awaited.clone());
-    service.awaited.retain(|instance| options.awaited.contains(instance));
-    service.awaited.extend(options.awaited.difference(&before).cloned());
+    service.configure(&options.awaited);
     options.last_event.fetch_max(service.last_event, Ordering::Relaxed);
     service.last_event = service.last_event.saturating_add(limits::EVENTS_AHEAD);
     // before the first process is marked as one of this service
@@ -117,28 +121,47 @@ impl Past {
     }
 
     /// The service whose files these are, where its processes may still live.
+    /// `sign`: how its id begins, where the files are lost.
     fn earlier_service(
         &mut self,
         contents: &Contents,
+        sign: &str,
         machine: &Machine,
         options: &StateOptions,
-    ) -> Option<ServiceFile> {
+        clock: Clock,
+    ) -> io::Result<Option<ServiceFile>> {
         let service = contents.service.clone();
-        let service = service.or_else(|| service_of(&contents.instances, &options.awaited));
+        let service = service.or_else(|| service_of(&contents.instances));
         let count = contents.instances.len();
         match service {
-            Some(service) if service.boot_id == machine.boot_id => return Some(service),
+            Some(service) if service.boot_id == machine.boot_id => return Ok(Some(service)),
             Some(_) if count > 0 => {
                 let cause = format!("of {count} instances: the machine was started anew since");
                 self.tell("state_dropped", None, cause);
             }
-            None if count > 0 => {
-                let cause = format!("of {count} instances: it is not known which service wrote it");
-                self.tell("state_dropped", None, cause);
+            Some(_) => {}
+            None => {
+                if let Some(id) = marks::service_with(sign)? {
+                    let cause = "it is lost which service this is: known by its processes alone";
+                    self.tell("state_damaged", None, cause.to_owned());
+                    return Ok(Some(ServiceFile {
+                        id,
+                        boot_id: machine.boot_id.clone(),
+                        started: clock.started(),
+                        last_event: more_than_any_event(),
+                        // nobody knows any more which of them wait to be started again
+                        awaited: options.awaited.clone(),
+                        autostart: None,
+                    }));
+                }
+                if count > 0 {
+                    let cause =
+                        format!("of {count} instances: it is not known which service wrote it");
+                    self.tell("state_dropped", None, cause);
+                }
             }
-            _ => {}
         }
-        None
+        Ok(None)
     }
 
     fn adopt(
@@ -160,7 +183,7 @@ impl Past {
             facts.marked.iter().map(|process| (process.pid, process.start_ticks)).collect();
         for file in files {
             let instance = file.instance.clone();
-            let (record, process) = match usable(file, machine) {
+            let (record, process) = match usable(file, &machine.boot_id) {
                 Ok(usable) => usable,
                 Err(why) => {
                     self.tell(
@@ -219,7 +242,18 @@ impl Past {
                 }
             }
         }
+        self.wait_for_killed();
         Ok(())
+    }
+
+    /// All at once: each may take its time, and nobody is answered before.
+    fn wait_for_killed(&mut self) {
+        let (processes, addresses): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.killed).into_iter().unzip();
+        marks::wait_for_ends(&Vec::from_iter(processes.into_iter().flatten()));
+        for socket in addresses.iter().flatten().filter_map(|address| model_socket(address)) {
+            socket_file::remove_abandoned(socket);
+        }
     }
 
     fn model_of(&self, key: &ProcessKey) -> Option<String> {
@@ -286,10 +320,7 @@ impl Past {
         address: Option<&str>,
     ) {
         self.changed.insert(key.instance.clone());
-        marks::end(pid, start_ticks, group);
-        if let Some(socket) = address.and_then(model_socket) {
-            socket_file::remove_abandoned(socket);
-        }
+        self.killed.push((marks::kill(pid, start_ticks, group), address.map(str::to_owned)));
         let model = self.model_of(key);
         let cause = format!("pid {pid} was of this service, and nobody would ever use it");
         self.tell("leftover_ended", Some((key, model.as_deref())), cause);
@@ -395,42 +426,20 @@ fn fresh_record(
 
 /// Files of processes name their service, too, for the case that `service.json` is lost.
 /// What was loaded of `autostart`, and unloaded again, is not known then: it is left as it is.
-fn service_of(instances: &[InstanceFile], autostart: &BTreeSet<InstanceId>) -> Option<ServiceFile> {
+fn service_of(instances: &[InstanceFile]) -> Option<ServiceFile> {
     let process = instances.iter().find_map(|file| file.process.as_ref())?;
     Some(ServiceFile {
         id: process.service.clone(),
         boot_id: process.boot_id.clone(),
         started: process.started,
-        // larger than any number that was used: nobody has one event for each second since 1970
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive")]
-        last_event: Clock::wall_seconds() as u64,
+        last_event: more_than_any_event(),
         awaited: BTreeSet::new(),
-        autostart: autostart.clone(),
+        autostart: None,
     })
 }
 
-type Usable = (Option<InstanceRecord>, Option<(ProcessFile, Details)>);
-
-/// What a file says, as far as it can be.
-fn usable(file: InstanceFile, machine: &Machine) -> Result<Usable, String> {
-    let record: Option<InstanceRecord> = file
-        .record
-        .map(|record| serde_json::from_str(record.get()))
-        .transpose()
-        .map_err(|error| error.to_string())?;
-    if let Some(record) = &record {
-        let model = ModelName::try_new(&record.model).map_err(|error| error.to_string())?;
-        if record.instance != file.instance || InstanceId::of_model(&model) != file.instance {
-            return Err(format!("it is about {}", record.model));
-        }
-    }
-    let process = file.process.filter(|process| process.boot_id == machine.boot_id);
-    let process = match process {
-        Some(process) => {
-            let details = process_file::details(&process).ok_or("its process is not described")?;
-            Some((process, details))
-        }
-        None => None,
-    };
-    Ok((record, process))
+/// A number that no event had: nobody has one for each second since 1970.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive")]
+fn more_than_any_event() -> u64 {
+    Clock::wall_seconds() as u64
 }

@@ -152,7 +152,7 @@ impl Spawner {
                 order = self.orders.try_recv();
             }
             let sleeps = matches!(order, Err(TryRecvError::Empty));
-            let timeout = if sleeps { self.next_look() } else { Some(Duration::ZERO) };
+            let timeout = if sleeps { self.next_turn() } else { Some(Duration::ZERO) };
             // exits first, then one order, then exits again
             outlive("exits", || self.take_exits(&mut events, timeout));
             self.bell.get_up();
@@ -201,7 +201,12 @@ impl Spawner {
     fn next_look(&self) -> Option<Duration> {
         let held = (!self.held.is_empty()).then_some(limits::HELD_STARTS_EVERY);
         let left = held.or(self.orphans.next_look()).or(self.cgroups.next_look());
-        left.or(self.next_answer()).or(self.keeper.as_ref().and_then(Keeper::next_look))
+        left.or(self.next_answer())
+    }
+
+    /// When to do something at the latest, without any event.
+    fn next_turn(&self) -> Option<Duration> {
+        self.next_look().or(self.keeper.as_ref().and_then(Keeper::next_look))
     }
 
     fn on_exit(&mut self, token: Token) {

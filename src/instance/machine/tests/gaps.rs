@@ -165,6 +165,30 @@ fn whatever_is_on_record_no_process_stays_unwatched() {
 }
 
 #[test]
+fn a_start_that_was_never_begun_is_no_failure() {
+    for begun in [false, true] {
+        let policies = Policies { takes_turns: false, ..defaults() };
+        let mut bench = Bench::new(policies.clone());
+        bench.feed(Event::Start);
+        bench.ready();
+        bench.exits(KILLED);
+        let before = bench.machine.book().window().len();
+        let restarts = bench.machine.restarts();
+        assert_eq!((bench.state(), bench.generation()), (State::Starting, Generation(2)));
+        let mut record = record(&bench.machine);
+        record.started_at = begun
+            .then_some(crate::clock::Started { wall_seconds: 1.0, at: Moment::from_millis(1) });
+        bench.machine = Machine::new(policies, 7);
+        let effects = bench.machine.resume(&record, Presence::Gone, bench.now);
+        assert_eq!(bench.machine.book().window().len(), before + usize::from(begun));
+        if !begun {
+            assert_eq!(effects, [Effect::Spawn(Generation(3))]);
+            assert_eq!((bench.state(), bench.machine.restarts()), (State::Starting, restarts));
+        }
+    }
+}
+
+#[test]
 fn a_process_with_an_unknown_state_is_kept_where_it_is_wanted() {
     let mut kept = resumed("adopted", true, Presence::Alive);
     assert!(kept.seen.contains(&Effect::AwaitReady(Generation(1))));
