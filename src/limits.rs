@@ -410,6 +410,10 @@ pub const HEART_ZOMBIES: usize = 4096;
 pub const HEART_ZOMBIE_FOR: Duration = Duration::from_secs(10);
 /// How long processes may take to be gone after a KILL of the heart or the guard: what is there then, the kernel holds.
 pub const HEART_KILL_WAIT: Duration = Duration::from_secs(5);
+/// Between two looks at all processes of the machine, while the heart ends what another heart left.
+pub const HEART_HUNT_EVERY: Duration = Duration::from_millis(250);
+/// Parents above a process that are looked at: no chain of programs that start programs is as long.
+pub const PROC_ANCESTORS: usize = 1024;
 /// Between two looks at what is being ended.
 pub const HEART_END_EVERY: Duration = Duration::from_millis(50);
 /// Descriptors that the heart holds for its cores: with its own they stay below the 1,024 that a process may commonly have.

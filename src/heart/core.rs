@@ -160,6 +160,8 @@ pub struct Core {
     ever_ready: bool,
     /// Starts in a row that came to nothing.
     failed_starts: u32,
+    /// The first core found that it cannot start.
+    could_not_start: bool,
     stop_asked: bool,
     stop_grace: Duration,
     incarnation: u64,
@@ -186,6 +188,7 @@ impl Core {
             is_ready: false,
             ever_ready: false,
             failed_starts: 0,
+            could_not_start: false,
             stop_asked: false,
             stop_grace,
             incarnation: 1,
@@ -221,6 +224,11 @@ impl Core {
     /// What the next core is to put on record; told once.
     pub fn take_notice(&mut self) -> Option<String> {
         self.notice.take()
+    }
+
+    /// Whether the service never came to be, for a fault that its user may mend. What one before it left is not its to end.
+    pub fn could_not_start(&self) -> bool {
+        self.could_not_start
     }
 
     /// How long backends may take to end.
@@ -392,6 +400,7 @@ impl Core {
             (_, Some(Ended::Code(code)))
                 if CANNOT_START.contains(&code) && !self.ever_ready && self.restarts == 0 =>
             {
+                self.could_not_start = true;
                 self.end_all(code as u8, Duration::ZERO)
             }
             (phase, Some(Ended::Code(code)))

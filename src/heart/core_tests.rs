@@ -195,6 +195,8 @@ fn a_first_core_that_cannot_start_has_said_why_and_is_not_tried_again() {
             heart.done(),
             [Effect::EndAll { grace: Duration::ZERO }, Effect::Exit(code as u8)]
         );
+        // a start that follows may take over what an earlier service left
+        assert!(heart.core.could_not_start());
     }
 }
 
@@ -262,6 +264,7 @@ fn a_stop_between_two_cores_starts_none() {
     heart.on(Event::StopAsked);
     heart.wait(5);
     assert_eq!(heart.done(), [START, Effect::EndAll { grace: GRACE }]);
+    assert!(!heart.core.could_not_start());
     // whoever asks once more is in a hurry
     heart.on(Event::StopAsked);
     assert_eq!(heart.done(), [Effect::EndAll { grace: Duration::ZERO }]);

@@ -22,8 +22,7 @@ use crate::state::files::SERVICE_MARK;
 /// belong to another user.
 pub fn end_all(leavings: &Leavings, grace: Duration) -> Vec<u32> {
     let clock = Clock::start();
-    let Leavings { marks, recorded, .. } = leavings;
-    let mut hunt = Hunt { marks, recorded, asked: BTreeSet::new() };
+    let mut hunt = Hunt::for_all(leavings);
     loop {
         let now = clock.now();
         let left = hunt.round(now.since_origin() >= grace);
@@ -35,16 +34,37 @@ pub fn end_all(leavings: &Leavings, grace: Duration) -> Vec<u32> {
     }
 }
 
-struct Hunt<'a> {
-    marks: &'a BTreeSet<String>,
-    recorded: &'a [Recorded],
+/// Whether any process lives that a service left.
+pub fn finds_any(leavings: &Leavings) -> bool {
+    let hunt = Hunt::for_all(leavings);
+    procfs::all().into_iter().any(|pid| hunt.looked_at(pid, &BTreeSet::new()).is_some())
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Hunt {
+    marks: BTreeSet<String>,
+    recorded: Vec<Recorded>,
+    /// Descendants of this process are spared: somebody else ends them.
+    spares_own: bool,
     /// Who got a TERM.
     asked: BTreeSet<Who>,
 }
 
-impl Hunt<'_> {
+impl Hunt {
+    /// For all that was left, wherever it stands.
+    pub fn for_all(leavings: &Leavings) -> Self {
+        let (marks, recorded) = (leavings.marks.clone(), leavings.recorded.clone());
+        Self { marks, recorded, spares_own: false, asked: BTreeSet::new() }
+    }
+
+    /// For what was left and does not descend from this process.
+    pub fn for_strangers(leavings: &Leavings) -> Self {
+        Self { spares_own: true, ..Self::for_all(leavings) }
+    }
+
     /// Signals everybody that is there; answers who that was.
-    fn round(&mut self, kill: bool) -> Vec<u32> {
+    pub fn round(&mut self, kill: bool) -> Vec<u32> {
         let mut found = Vec::new();
         let groups = BTreeSet::new();
         let mut led = BTreeSet::new();
@@ -82,7 +102,7 @@ impl Hunt<'_> {
         let is_ours = groups.contains(&stat.group)
             || self.marks.iter().any(|mark| procfs::has_variable(pid, SERVICE_MARK, mark))
             || self.is_on_record((pid, stat.start_ticks));
-        is_ours.then_some(stat)
+        (is_ours && !(self.spares_own && procfs::descends_from_this(&stat))).then_some(stat)
     }
 
     fn is_on_record(&self, who: Who) -> bool {
@@ -187,6 +207,32 @@ mod tests {
         assert!(matches!(other.try_wait(), Ok(None)));
         other.kill().expect("killed");
         other.wait().expect("reaped");
+    }
+
+    #[test]
+    fn who_descends_from_this_process_is_spared_where_that_is_wanted() {
+        let folder = tempfile::tempdir().expect("folder");
+        let mark = uuid::Uuid::new_v4().to_string();
+        let helper = folder.path().join("helper");
+        // one whose parent ends becomes a child of whoever reaps here, and is none of ours
+        let script = format!("setsid sleep 600 & echo $! > {}", helper.display());
+        let mut parent = start(&mark, &script);
+        parent.wait().expect("reaped");
+        let stranger = std::fs::read_to_string(&helper).expect("written");
+        let stranger: u32 = stranger.trim().parse().expect("a pid");
+        let mut own = start(&mark, "exec sleep 600");
+        let leavings = leavings(folder.path(), &mark, vec![]);
+        assert!(finds_any(&leavings));
+        let mut hunt = Hunt::for_strangers(&leavings);
+        until("the end of the stranger", || {
+            let met = hunt.round(true);
+            assert!(met.iter().all(|pid| *pid == stranger), "{met:?}");
+            procfs::stat(stranger).is_none_or(|stat| stat.is_dead())
+        });
+        assert!(matches!(own.try_wait(), Ok(None)));
+        own.kill().expect("killed");
+        own.wait().expect("reaped");
+        assert!(!finds_any(&leavings));
     }
 
     #[test]
