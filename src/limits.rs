@@ -231,8 +231,10 @@ pub const CLI_STATE_PATIENCE: Duration = Duration::from_millis(500);
 pub const CLI_LONGEST_WAIT: Duration = Duration::from_secs(366 * 24 * 3600);
 /// `start-service --daemonize` waits this long for the sockets; models load afterwards.
 pub const DAEMON_READY: Duration = Duration::from_secs(30);
-/// A daemon that did not get ready has this long to end by itself before it is killed.
-pub const DAEMON_STOP_GRACE: Duration = Duration::from_secs(15);
+/// How long the heart of a daemon that did not get ready may take, once its time for an orderly end is over and it was told to
+/// hurry: it kills its core and the models, and dismisses its guard.
+pub const DAEMON_HURRY: Duration =
+    Duration::from_secs(HEART_KILL_WAIT.as_secs() + GUARD_DISMISSED.as_secs() + 5);
 /// Pace at which a starting daemon is looked at.
 pub const DAEMON_CHECK_EVERY: Duration = Duration::from_millis(25);
 /// How long a listener may take to show that it is a live service before a start gives up on it.
