@@ -10,6 +10,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use super::protocol::{Ended, LET_GO};
 use crate::clock::Moment;
 use crate::limits;
@@ -389,6 +391,12 @@ impl Core {
                 Vec::new()
             }
             (_, Some(Ended::Code(0))) => self.end_all(0, self.stop_grace),
+            // it did not listen for signals yet: the stop that was passed on to it was its end
+            (Phase::Ending { .. }, Some(Ended::Signal { number, .. }))
+                if self.stop_asked && number == Signal::TERM.as_raw() =>
+            {
+                self.end_all(0, self.stop_grace)
+            }
             (Phase::Killed { cause }, _) if !self.stop_asked => self.core_lost(cause, now),
             (Phase::Killed { .. }, _) => self.end_all(1, self.stop_grace),
             (Phase::Ending { .. }, _) => {
