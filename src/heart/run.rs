@@ -29,7 +29,7 @@ use super::store::{self, Store};
 use crate::clock::{Clock, Moment};
 use crate::limits;
 
-/// Exit code of a detached heart that found another service in its runtime folder.
+/// Exit code of a detached heart that found another service in its runtime folder. Only `start-service --daemonize` sees it.
 pub const IN_USE: u8 = 4;
 
 /// Of heart and core in the same release.
