@@ -7,11 +7,9 @@
 //!     └──── restart ──────────┴─ exit of the core ──▶ EndingAll ──nobody is left──▶ Done
 //! ```
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::process::Signal;
-
+use super::program::Program;
 use super::protocol::{Ended, LET_GO};
 use crate::clock::Moment;
 use crate::limits;
@@ -44,20 +42,6 @@ pub struct Rules {
     pub period: Duration,
     /// How long an orderly end may take, apart from the grace of the backends.
     pub end_timeout: Duration,
-}
-
-/// Which program a core is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Program {
-    /// The one that the heart runs, wherever its file is by now.
-    Own,
-    /// Another one.
-    At {
-        /// Where it lay when it was named.
-        path: PathBuf,
-        /// By which it is told from others that lay there.
-        number: u64,
-    },
 }
 
 /// Something that happened.
@@ -384,7 +368,7 @@ impl Core {
 
     fn ended(&mut self, ended: Option<Ended>, now: Moment) -> Vec<Effect> {
         let phase = std::mem::replace(&mut self.phase, Phase::Done);
-        let words = words(ended);
+        let words = Ended::words(ended);
         match (phase, ended) {
             (phase @ (Phase::EndingAll { .. } | Phase::Done | Phase::Waiting { .. }), _) => {
                 self.phase = phase;
@@ -392,9 +376,7 @@ impl Core {
             }
             (_, Some(Ended::Code(0))) => self.end_all(0, self.stop_grace),
             // it did not listen for signals yet: the stop that was passed on to it was its end
-            (Phase::Ending { .. }, Some(Ended::Signal { number, .. }))
-                if self.stop_asked && number == Signal::TERM.as_raw() =>
-            {
+            (Phase::Ending { .. }, Some(ended)) if self.stop_asked && ended.is_by_term() => {
                 self.end_all(0, self.stop_grace)
             }
             (Phase::Killed { cause }, _) if !self.stop_asked => self.core_lost(cause, now),
@@ -486,28 +468,6 @@ impl Core {
 
     fn name(&self) -> String {
         self.pid.map_or_else(|| "the core".to_owned(), |pid| format!("the core (pid {pid})"))
-    }
-}
-
-impl Program {
-    /// Where it lies; `None` for the program that the heart runs.
-    pub fn path(&self) -> Option<&Path> {
-        match self {
-            Self::Own => None,
-            Self::At { path, .. } => Some(path),
-        }
-    }
-}
-
-/// How a process ended, for people.
-fn words(ended: Option<Ended>) -> String {
-    match ended {
-        Some(Ended::Code(3)) => "exit 3, its root supervisor gave up".to_owned(),
-        Some(Ended::Code(code)) => format!("exit {code}"),
-        Some(Ended::Signal { number, core_dumped }) => {
-            format!("signal {number}{}", if core_dumped { " (core dumped)" } else { "" })
-        }
-        None => "unknown exit".to_owned(),
     }
 }
 

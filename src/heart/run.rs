@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, set_child_subreaper, setsid};
 
 use super::binaries::Binaries;
 use super::children::{Children, Collected, any_ended};
-use super::core::{Core, Effect, Event, Program};
+use super::core::{Core, Effect, Event};
 use super::ending::{Ending, Round};
 use super::guarding::Guard;
 use super::hunt::{self, Hunt};
@@ -23,6 +23,7 @@ use super::notify::News;
 use super::options::HeartOptions;
 use super::pid_file::{PidFile, PidFileError, Role};
 use super::process::{CoreProcess, ServiceFile};
+use super::program::Program;
 use super::protocol::{FromCore, FromHeart, Welcome};
 use super::signals::Signals;
 use super::store::{self, Store};
