@@ -231,8 +231,10 @@ pub const CLI_STATE_PATIENCE: Duration = Duration::from_millis(500);
 pub const CLI_LONGEST_WAIT: Duration = Duration::from_secs(366 * 24 * 3600);
 /// `start-service --daemonize` waits this long for the sockets; models load afterwards.
 pub const DAEMON_READY: Duration = Duration::from_secs(30);
-/// A daemon that did not get ready has this long to end by itself before it is killed.
-pub const DAEMON_STOP_GRACE: Duration = Duration::from_secs(15);
+/// How long the heart of a daemon that did not get ready may take, once its time for an orderly end is over and it was told to
+/// hurry: it kills its core and the models, and dismisses its guard.
+pub const DAEMON_HURRY: Duration =
+    Duration::from_secs(HEART_KILL_WAIT.as_secs() + GUARD_DISMISSED.as_secs() + 5);
 /// Pace at which a starting daemon is looked at.
 pub const DAEMON_CHECK_EVERY: Duration = Duration::from_millis(25);
 /// How long a listener may take to show that it is a live service before a start gives up on it.
@@ -410,6 +412,10 @@ pub const HEART_ZOMBIES: usize = 4096;
 pub const HEART_ZOMBIE_FOR: Duration = Duration::from_secs(10);
 /// How long processes may take to be gone after a KILL of the heart or the guard: what is there then, the kernel holds.
 pub const HEART_KILL_WAIT: Duration = Duration::from_secs(5);
+/// Between two looks at all processes of the machine, while the heart ends what another heart left.
+pub const HEART_HUNT_EVERY: Duration = Duration::from_millis(250);
+/// Parents above a process that are looked at: no chain of programs that start programs is as long.
+pub const PROC_ANCESTORS: usize = 1024;
 /// Between two looks at what is being ended.
 pub const HEART_END_EVERY: Duration = Duration::from_millis(50);
 /// Descriptors that the heart holds for its cores, where its limit of open files allows as many: a readiness channel for each of

@@ -14,6 +14,7 @@ use super::error::CliError;
 use super::heart;
 use super::session::live_service;
 use crate::clock::Clock;
+use crate::heart::options::HeartOptions;
 use crate::heart::run::IN_USE;
 use crate::limits;
 use crate::settings::model::Settings;
@@ -50,7 +51,7 @@ pub fn detach() -> Result<(), CliError> {
 /// Starts a detached service and waits until it answers, `patience` at most.
 ///
 /// # Errors
-/// Why it did not get ready, with the last lines of its log; nothing of it is left then.
+/// Why it did not get ready, with the last lines of its log; nothing of it is left then, unless the error says so.
 pub fn start(
     settings: &Settings,
     request: &Request,
@@ -65,6 +66,8 @@ pub struct Launched {
     log_path: PathBuf,
     /// Where its part of the log begins.
     log_begin: u64,
+    /// How long it may take to end in order.
+    longest_end: Duration,
 }
 
 /// Starts a detached service.
@@ -76,9 +79,11 @@ pub fn launch(settings: &Settings, request: &Request) -> Result<Launched, CliErr
     let (log, log_begin) = open_log(&log_path).map_err(|error| {
         CliError::Failed(format!("cannot open the log {}: {error}", log_path.display()))
     })?;
-    let child = spawn(settings, request, &log_path, log)
+    let options = heart::options(settings, request, Some(&log_path));
+    let child = spawn(&options, log)
         .map_err(|error| CliError::Failed(format!("cannot start the service: {error}")))?;
-    Ok(Launched { child, log_path, log_begin })
+    let longest_end = options.longest_end();
+    Ok(Launched { child, log_path, log_begin, longest_end })
 }
 
 impl Launched {
@@ -98,10 +103,13 @@ impl Launched {
     ) -> Result<Started, CliError> {
         let endpoint = &settings.endpoints.cli_management;
         wait_until_ready(&mut self.child, endpoint, patience).map_err(|reason| {
-            end(&mut self.child);
+            let left = match end(&mut self.child, self.longest_end) {
+                true => String::new(),
+                false => format!("; it is still ending (pid {})", self.child.id()),
+            };
             let tail = log_tail(&self.log_path, self.log_begin).unwrap_or_default();
             let hint = if tail.is_empty() { String::new() } else { format!("\n{tail}") };
-            CliError::Failed(format!("Management service failed to start: {reason}{hint}"))
+            CliError::Failed(format!("Management service failed to start: {reason}{left}{hint}"))
         })
     }
 }
@@ -116,9 +124,9 @@ fn open_log(path: &Path) -> io::Result<(File, u64)> {
     Ok((log, begin))
 }
 
-fn spawn(settings: &Settings, request: &Request, log_path: &Path, log: File) -> io::Result<Child> {
+fn spawn(options: &HeartOptions, log: File) -> io::Result<Child> {
     let mut started = Err(io::ErrorKind::NotFound.into());
-    for mut command in heart::commands(&heart::options(settings, request, Some(log_path))) {
+    for mut command in heart::commands(options) {
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?);
         started = command.spawn();
         if started.is_ok() {
@@ -172,21 +180,25 @@ fn exit_words(status: ExitStatus) -> String {
     }
 }
 
-/// Ends a service that did not get ready: TERM, so that it takes its models with it, and KILL at last.
+/// Ends a service that did not get ready: TERM, so that it takes its models with it, and once more when the time for an
+/// orderly end is over, so that it kills them. Answers whether it is gone.
 ///
-/// The child is ours and not reaped, so its pid cannot be another's.
-fn end(child: &mut Child) {
-    let _ = kill_process(Pid::from_child(child), Signal::TERM);
-    let clock = Clock::start();
-    let deadline = clock.now() + limits::DAEMON_STOP_GRACE;
-    while let Ok(None) = child.try_wait() {
-        if clock.now() >= deadline {
-            let _ = child.kill();
-            let _ = child.wait();
-            return;
+/// Never a KILL: what a heart is killed before lives on without it. The child is ours and not reaped, so its pid cannot be another's.
+fn end(child: &mut Child, longest: Duration) -> bool {
+    let pid = Pid::from_child(child);
+    for patience in [longest, limits::DAEMON_HURRY] {
+        let _ = kill_process(pid, Signal::TERM);
+        // a frozen one hears it when it runs on
+        let _ = kill_process(pid, Signal::CONT);
+        let clock = Clock::start();
+        while clock.now().since_origin() < patience {
+            if !matches!(child.try_wait(), Ok(None)) {
+                return true;
+            }
+            thread::park_timeout(limits::DAEMON_CHECK_EVERY);
         }
-        thread::park_timeout(limits::DAEMON_CHECK_EVERY);
     }
+    !matches!(child.try_wait(), Ok(None))
 }
 
 /// The last lines written to the log since `begin`.
@@ -206,9 +218,39 @@ fn log_tail(path: &Path, begin: u64) -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::io::{BufRead, BufReader, Write};
+    use std::process::Command;
 
     use super::*;
+
+    fn scripted(script: &str) -> Child {
+        let mut child = Command::new("sh")
+            .args(["-c", script])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("started");
+        let said = child.stdout.take().expect("a pipe");
+        let mut line = String::new();
+        BufReader::new(said).read_line(&mut line).expect("read");
+        assert_eq!(line, "ready\n");
+        child
+    }
+
+    #[test]
+    fn who_ends_slowly_is_asked_again_and_not_killed() {
+        let mut child = scripted(
+            "trap 'n=$((n + 1)); [ $n = 2 ] && exit 7' TERM; echo ready; while :; do sleep 0.02; done",
+        );
+        assert!(end(&mut child, Duration::from_millis(300)));
+        assert_eq!(child.wait().expect("ended").code(), Some(7));
+    }
+
+    #[test]
+    fn who_ends_in_time_is_asked_once() {
+        let mut child = scripted("trap 'exit 5' TERM; echo ready; while :; do sleep 0.02; done");
+        assert!(end(&mut child, Duration::from_secs(60)));
+        assert_eq!(child.wait().expect("ended").code(), Some(5));
+    }
 
     #[test]
     fn the_tail_holds_this_runs_last_lines_only() {

@@ -12,6 +12,8 @@ use super::heart::log_options;
 use crate::clock::Clock;
 use crate::heart::guard::ALL_IS_WELL;
 use crate::heart::guarding::Guard;
+use crate::heart::hunt;
+use crate::heart::leavings::Leavings;
 use crate::heart::link::Connection;
 use crate::heart::pid_file::{PidFile, Role};
 use crate::heart::protocol::FromCore;
@@ -77,10 +79,16 @@ impl Surroundings {
         Self { folder, lock, around: Around::Heart(heart.welcome.heart_pid, guard) }
     }
 
-    /// The service has ended in order, with all its processes. Where there is a heart, the rest is its business.
+    /// The service has ended. Where there is a heart, the rest is its business; where processes live that this service did
+    /// not end (it could not start, or the kernel holds them), it is the guard's.
     pub fn end(self) {
+        match &self.around {
+            Around::Heart(heart, _) if parent_id() == *heart => return,
+            // the end of this process is the guard's word to begin
+            _ if Leavings::read(&self.folder).as_ref().is_some_and(hunt::finds_any) => return,
+            _ => {}
+        }
         match self.around {
-            Around::Heart(heart, _) if parent_id() == heart => return,
             Around::Heart(_, None) => {}
             Around::Heart(_, Some(guard)) => {
                 // one that is gone need not be told

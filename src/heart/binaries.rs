@@ -6,8 +6,8 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
-use super::core::Program;
 use super::process::ServiceFile;
+use super::program::Program;
 
 /// See the module.
 #[derive(Debug)]

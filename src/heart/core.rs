@@ -7,9 +7,9 @@
 //!     └──── restart ──────────┴─ exit of the core ──▶ EndingAll ──nobody is left──▶ Done
 //! ```
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::program::Program;
 use super::protocol::{Ended, LET_GO};
 use crate::clock::Moment;
 use crate::limits;
@@ -42,20 +42,6 @@ pub struct Rules {
     pub period: Duration,
     /// How long an orderly end may take, apart from the grace of the backends.
     pub end_timeout: Duration,
-}
-
-/// Which program a core is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Program {
-    /// The one that the heart runs, wherever its file is by now.
-    Own,
-    /// Another one.
-    At {
-        /// Where it lay when it was named.
-        path: PathBuf,
-        /// By which it is told from others that lay there.
-        number: u64,
-    },
 }
 
 /// Something that happened.
@@ -160,6 +146,8 @@ pub struct Core {
     ever_ready: bool,
     /// Starts in a row that came to nothing.
     failed_starts: u32,
+    /// The first core found that it cannot start.
+    could_not_start: bool,
     stop_asked: bool,
     stop_grace: Duration,
     incarnation: u64,
@@ -186,6 +174,7 @@ impl Core {
             is_ready: false,
             ever_ready: false,
             failed_starts: 0,
+            could_not_start: false,
             stop_asked: false,
             stop_grace,
             incarnation: 1,
@@ -221,6 +210,11 @@ impl Core {
     /// What the next core is to put on record; told once.
     pub fn take_notice(&mut self) -> Option<String> {
         self.notice.take()
+    }
+
+    /// Whether the service never came to be, for a fault that its user may mend. What one before it left is not its to end.
+    pub fn could_not_start(&self) -> bool {
+        self.could_not_start
     }
 
     /// How long backends may take to end.
@@ -374,7 +368,7 @@ impl Core {
 
     fn ended(&mut self, ended: Option<Ended>, now: Moment) -> Vec<Effect> {
         let phase = std::mem::replace(&mut self.phase, Phase::Done);
-        let words = words(ended);
+        let words = Ended::words(ended);
         match (phase, ended) {
             (phase @ (Phase::EndingAll { .. } | Phase::Done | Phase::Waiting { .. }), _) => {
                 self.phase = phase;
@@ -387,6 +381,10 @@ impl Core {
                 self.core_lost(format!("{words} before it was ready"), now)
             }
             (_, Some(Ended::Code(0))) => self.end_all(0, self.stop_grace),
+            // it did not listen for signals yet: the stop that was passed on to it was its end
+            (Phase::Ending { .. }, Some(ended)) if self.stop_asked && ended.is_by_term() => {
+                self.end_all(0, self.stop_grace)
+            }
             (Phase::Killed { cause }, _) if !self.stop_asked => self.core_lost(cause, now),
             (Phase::Killed { .. }, _) => self.end_all(1, self.stop_grace),
             (Phase::Ending { .. }, _) => {
@@ -398,6 +396,7 @@ impl Core {
             (_, Some(Ended::Code(code)))
                 if CANNOT_START.contains(&code) && !self.ever_ready && self.restarts == 0 =>
             {
+                self.could_not_start = true;
                 self.end_all(code as u8, Duration::ZERO)
             }
             (phase, Some(Ended::Code(code)))
@@ -475,28 +474,6 @@ impl Core {
 
     fn name(&self) -> String {
         self.pid.map_or_else(|| "the core".to_owned(), |pid| format!("the core (pid {pid})"))
-    }
-}
-
-impl Program {
-    /// Where it lies; `None` for the program that the heart runs.
-    pub fn path(&self) -> Option<&Path> {
-        match self {
-            Self::Own => None,
-            Self::At { path, .. } => Some(path),
-        }
-    }
-}
-
-/// How a process ended, for people.
-fn words(ended: Option<Ended>) -> String {
-    match ended {
-        Some(Ended::Code(3)) => "exit 3, its root supervisor gave up".to_owned(),
-        Some(Ended::Code(code)) => format!("exit {code}"),
-        Some(Ended::Signal { number, core_dumped }) => {
-            format!("signal {number}{}", if core_dumped { " (core dumped)" } else { "" })
-        }
-        None => "unknown exit".to_owned(),
     }
 }
 

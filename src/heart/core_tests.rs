@@ -195,6 +195,8 @@ fn a_first_core_that_cannot_start_has_said_why_and_is_not_tried_again() {
             heart.done(),
             [Effect::EndAll { grace: Duration::ZERO }, Effect::Exit(code as u8)]
         );
+        // a start that follows may take over what an earlier service left
+        assert!(heart.core.could_not_start());
     }
 }
 
@@ -255,6 +257,29 @@ fn a_core_that_crashes_while_it_stops_is_not_replaced() {
 }
 
 #[test]
+fn a_stop_that_a_core_meets_before_it_listens_is_an_orderly_one() {
+    let mut heart = Heart::new();
+    heart.on(Event::Started { pid: 7 });
+    heart.on(Event::StopAsked);
+    heart.on(Event::Ended(Some(Ended::Signal { number: 15, core_dumped: false })));
+    heart.on(Event::AllGone);
+    assert_eq!(heart.said(), "");
+    assert_eq!(
+        heart.done(),
+        [START, Effect::PassOnStop, Effect::EndAll { grace: GRACE }, Effect::Exit(0)]
+    );
+}
+
+#[test]
+fn a_core_that_somebody_else_ends_by_term_is_no_stop() {
+    let mut heart = Heart::running();
+    heart.on(Event::Stopping);
+    heart.on(Event::Ended(Some(Ended::Signal { number: 15, core_dumped: false })));
+    heart.on(Event::AllGone);
+    assert_eq!(heart.done(), [Effect::EndAll { grace: GRACE }, Effect::Exit(1)]);
+}
+
+#[test]
 fn a_stop_between_two_cores_starts_none() {
     let mut heart = Heart::running();
     heart.on(Event::Ended(KILLED));
@@ -262,6 +287,7 @@ fn a_stop_between_two_cores_starts_none() {
     heart.on(Event::StopAsked);
     heart.wait(5);
     assert_eq!(heart.done(), [START, Effect::EndAll { grace: GRACE }]);
+    assert!(!heart.core.could_not_start());
     // whoever asks once more is in a hurry
     heart.on(Event::StopAsked);
     assert_eq!(heart.done(), [Effect::EndAll { grace: Duration::ZERO }]);

@@ -1,6 +1,7 @@
 //! The end of everything that is left: TERM to all children, KILL after the grace, until none is there.
 //!
 //! A heart is the reaper of all its descendants: whoever loses its parent becomes its child, and is met in the next round.
+//! What was adopted from another heart is nobody's child, and is hunted by what is on record of it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use super::children::{Who, reap};
+use super::hunt::Hunt;
 use super::procfs;
 use crate::clock::Moment;
 use crate::limits;
@@ -29,12 +31,17 @@ pub struct Ending {
     kill_at: Moment,
     /// Who got a TERM.
     asked: BTreeSet<Who>,
+    hunt: Option<Hunt>,
+    /// Who was met by the last round of it, and when the next one is due.
+    hunted: Vec<u32>,
+    next_hunt: Moment,
 }
 
 impl Ending {
-    /// Children have `grace` to end.
-    pub fn begin(grace: Duration, now: Moment) -> Self {
-        Self { kill_at: now + grace, asked: BTreeSet::new() }
+    /// Children, and whom `hunt` finds, have `grace` to end.
+    pub fn begin(grace: Duration, hunt: Option<Hunt>, now: Moment) -> Self {
+        let (asked, hunted) = (BTreeSet::new(), Vec::new());
+        Self { kill_at: now + grace, asked, hunt, hunted, next_hunt: now }
     }
 
     /// They have `grace` at most from now on.
@@ -68,10 +75,21 @@ impl Ending {
                 send(pid, leads_group, Signal::CONT);
             }
         }
+        left.extend(self.hunt(left.is_empty(), now));
         if left.is_empty() && procfs::own_children().iter().all(|pid| spared.contains(pid)) {
             return Round::Over;
         }
         if now >= self.kill_at + limits::HEART_KILL_WAIT { Round::Held(left) } else { Round::Going }
+    }
+
+    /// Who is left of those that are no children; `at_last`: nobody else is left, so that the answer must be of now.
+    fn hunt(&mut self, at_last: bool, now: Moment) -> Vec<u32> {
+        let Some(hunt) = &mut self.hunt else { return Vec::new() };
+        if now >= self.next_hunt || (at_last && self.hunted.is_empty()) {
+            self.hunted = hunt.round(now >= self.kill_at);
+            self.next_hunt = now + limits::HEART_HUNT_EVERY;
+        }
+        self.hunted.clone()
     }
 
     /// The leader is gone, so its helpers get no more than the end of the grace; they are no children of anybody else.

@@ -5,7 +5,7 @@
 //! when the leader of its group is such a one. It is signalled by a descriptor, and looked at again once that is open: a pid that
 //! passed on to somebody else in that moment is noticed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -22,8 +22,7 @@ use crate::state::files::SERVICE_MARK;
 /// belong to another user.
 pub fn end_all(leavings: &Leavings, grace: Duration) -> Vec<u32> {
     let clock = Clock::start();
-    let Leavings { marks, recorded, .. } = leavings;
-    let mut hunt = Hunt { marks, recorded, asked: BTreeSet::new() };
+    let mut hunt = Hunt::for_all(leavings);
     loop {
         let now = clock.now();
         let left = hunt.round(now.since_origin() >= grace);
@@ -35,54 +34,86 @@ pub fn end_all(leavings: &Leavings, grace: Duration) -> Vec<u32> {
     }
 }
 
-struct Hunt<'a> {
-    marks: &'a BTreeSet<String>,
-    recorded: &'a [Recorded],
-    /// Who got a TERM.
-    asked: BTreeSet<Who>,
+/// Whether any process lives that a service left.
+pub fn finds_any(leavings: &Leavings) -> bool {
+    let hunt = Hunt::for_all(leavings);
+    procfs::all().into_iter().any(|pid| hunt.looked_at(pid, false).is_some())
 }
 
-impl Hunt<'_> {
+/// See the module.
+#[derive(Debug)]
+pub struct Hunt {
+    marks: BTreeSet<String>,
+    recorded: Vec<Recorded>,
+    /// Descendants of this process are spared: somebody else ends them.
+    spares_own: bool,
+    /// Who got a TERM.
+    asked: BTreeSet<Who>,
+    /// Leaders whose groups have members, with their starts. As long as there is a member, no new process gets the leader's pid.
+    led: BTreeMap<u32, u64>,
+}
+
+impl Hunt {
+    /// For all that was left, wherever it stands.
+    pub fn for_all(leavings: &Leavings) -> Self {
+        let (marks, recorded) = (leavings.marks.clone(), leavings.recorded.clone());
+        Self { marks, recorded, spares_own: false, asked: BTreeSet::new(), led: BTreeMap::new() }
+    }
+
+    /// For what was left and does not descend from this process.
+    pub fn for_strangers(leavings: &Leavings) -> Self {
+        Self { spares_own: true, ..Self::for_all(leavings) }
+    }
+
     /// Signals everybody that is there; answers who that was.
-    fn round(&mut self, kill: bool) -> Vec<u32> {
-        let mut found = Vec::new();
-        let groups = BTreeSet::new();
-        let mut led = BTreeSet::new();
+    pub fn round(&mut self, kill: bool) -> Vec<u32> {
+        let mut found = BTreeSet::new();
+        let mut groups = BTreeSet::new();
         let pids = procfs::all();
+        // somebody else's by now, who came between two rounds
+        self.led.retain(|leader, start| {
+            procfs::stat(*leader).is_none_or(|stat| stat.start_ticks == *start)
+        });
         for pid in &pids {
-            let Some((stat, process)) = self.take_hold(*pid, &groups) else { continue };
+            let Some((stat, process)) = self.take_hold(*pid, false) else { continue };
             if stat.group == *pid {
-                led.insert(*pid);
+                self.led.insert(*pid, stat.start_ticks);
             }
             self.signal(*pid, &stat, &process, kill);
-            found.push(*pid);
+            found.insert(*pid);
+            groups.insert(stat.group);
         }
-        // helpers that wiped their environment are still in the group of their leader
-        for pid in pids.iter().filter(|pid| !found.contains(pid)).copied().collect::<Vec<_>>() {
-            let Some((stat, process)) = self.take_hold(pid, &led) else { continue };
+        // helpers that wiped their environment are still in the group of their leader, also when that one is gone
+        for pid in pids {
+            if found.contains(&pid) {
+                continue;
+            }
+            let Some((stat, process)) = self.take_hold(pid, true) else { continue };
             self.signal(pid, &stat, &process, kill);
-            found.push(pid);
+            found.insert(pid);
+            groups.insert(stat.group);
         }
-        found
+        self.led.retain(|leader, _| groups.contains(leader));
+        found.into_iter().collect()
     }
 
     /// A descriptor of a process that is the service's, and what was seen of it while the descriptor held it.
-    fn take_hold(&self, pid: u32, groups: &BTreeSet<u32>) -> Option<(Stat, OwnedFd)> {
-        let stat = self.looked_at(pid, groups)?;
+    fn take_hold(&self, pid: u32, by_group: bool) -> Option<(Stat, OwnedFd)> {
+        let stat = self.looked_at(pid, by_group)?;
         let process = pidfd_open(pid_of(pid)?, PidfdFlags::empty()).ok()?;
-        let again = self.looked_at(pid, groups)?;
+        let again = self.looked_at(pid, by_group)?;
         (again.start_ticks == stat.start_ticks).then_some((again, process))
     }
 
-    fn looked_at(&self, pid: u32, groups: &BTreeSet<u32>) -> Option<Stat> {
+    fn looked_at(&self, pid: u32, by_group: bool) -> Option<Stat> {
         if pid == std::process::id() {
             return None;
         }
         let stat = procfs::stat(pid).filter(|stat| !stat.is_dead())?;
-        let is_ours = groups.contains(&stat.group)
+        let is_ours = (by_group && self.led.contains_key(&stat.group))
             || self.marks.iter().any(|mark| procfs::has_variable(pid, SERVICE_MARK, mark))
             || self.is_on_record((pid, stat.start_ticks));
-        is_ours.then_some(stat)
+        (is_ours && !(self.spares_own && procfs::descends_from_this(&stat))).then_some(stat)
     }
 
     fn is_on_record(&self, who: Who) -> bool {
@@ -187,6 +218,55 @@ mod tests {
         assert!(matches!(other.try_wait(), Ok(None)));
         other.kill().expect("killed");
         other.wait().expect("reaped");
+    }
+
+    #[test]
+    fn a_deaf_helper_that_forgot_its_environment_outlives_its_leader_and_is_killed() {
+        let folder = tempfile::tempdir().expect("folder");
+        let mark = uuid::Uuid::new_v4().to_string();
+        let helper = folder.path().join("helper");
+        let deaf = "trap '' TERM; echo $$ > $0; while :; do sleep 0.05; done";
+        let script = format!("env -i sh -c \"$DEAF\" {} & wait", helper.display());
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).env("DEAF", deaf).env(SERVICE_MARK, &mark).process_group(0);
+        let mut leader = command.spawn().expect("started");
+        let mut deaf = None;
+        until("its helper", || {
+            let pid = std::fs::read_to_string(&helper).ok();
+            deaf = pid.and_then(|pid| pid.trim().parse::<u32>().ok());
+            deaf.is_some()
+        });
+        let left = end_all(&leavings(folder.path(), &mark, vec![]), Duration::from_millis(500));
+        assert_eq!(left, [0; 0]);
+        assert_eq!(leader.wait().expect("ended").signal(), Some(15));
+        let deaf = deaf.expect("its pid");
+        assert!(procfs::stat(deaf).is_none_or(|stat| stat.is_dead()));
+    }
+
+    #[test]
+    fn who_descends_from_this_process_is_spared_where_that_is_wanted() {
+        let folder = tempfile::tempdir().expect("folder");
+        let mark = uuid::Uuid::new_v4().to_string();
+        let helper = folder.path().join("helper");
+        // one whose parent ends becomes a child of whoever reaps here, and is none of ours
+        let script = format!("setsid sleep 600 & echo $! > {}", helper.display());
+        let mut parent = start(&mark, &script);
+        parent.wait().expect("reaped");
+        let stranger = std::fs::read_to_string(&helper).expect("written");
+        let stranger: u32 = stranger.trim().parse().expect("a pid");
+        let mut own = start(&mark, "exec sleep 600");
+        let leavings = leavings(folder.path(), &mark, vec![]);
+        assert!(finds_any(&leavings));
+        let mut hunt = Hunt::for_strangers(&leavings);
+        until("the end of the stranger", || {
+            let met = hunt.round(true);
+            assert!(met.iter().all(|pid| *pid == stranger), "{met:?}");
+            procfs::stat(stranger).is_none_or(|stat| stat.is_dead())
+        });
+        assert!(matches!(own.try_wait(), Ok(None)));
+        own.kill().expect("killed");
+        own.wait().expect("reaped");
+        assert!(!finds_any(&leavings));
     }
 
     #[test]

@@ -39,6 +39,7 @@ pub mod options;
 pub mod pid_file;
 pub mod process;
 pub mod procfs;
+pub mod program;
 pub mod protocol;
 pub mod run;
 pub mod signals;

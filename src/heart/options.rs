@@ -69,6 +69,11 @@ pub struct GuardOptions {
 }
 
 impl HeartOptions {
+    /// How long an orderly end may take: by then the heart has killed a core that does not end.
+    pub fn longest_end(&self) -> Duration {
+        self.rules.end_timeout + self.stop_grace
+    }
+
     /// As arguments, the command first.
     pub fn arguments(&self) -> Vec<OsString> {
         let rules = self.rules;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
+use crate::limits;
 use crate::state::files::FileIdentity;
 
 /// The fields of `/proc/PID/stat` that are used here.
@@ -71,6 +72,23 @@ fn children_by_parent() -> Vec<u32> {
     let own = std::process::id();
     let is_child = |pid: &u32| stat(*pid).is_some_and(|stat| stat.parent == own);
     all().into_iter().filter(is_child).collect()
+}
+
+/// Whether this process is above that one, by parents as they stand now.
+pub fn descends_from_this(process: &Stat) -> bool {
+    let own = std::process::id();
+    let mut parent = process.parent;
+    // a chain that changes while it is read comes to its end, too
+    for _ in 0..limits::PROC_ANCESTORS {
+        if parent == own {
+            return true;
+        }
+        match stat(parent) {
+            Some(above) if parent > 1 => parent = above.parent,
+            _ => return false,
+        }
+    }
+    false
 }
 
 /// The boot of the machine that the start of a process counts from.

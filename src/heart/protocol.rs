@@ -2,6 +2,7 @@
 //!
 //! Heart and core may be of different versions: unknown fields are ignored, and a kind that is not known is no error.
 
+use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
 /// Exit code of a core that let go of its backends for another one, as it was asked to: no crash.
@@ -127,6 +128,25 @@ pub enum Ended {
         /// Whether a core was dumped.
         core_dumped: bool,
     },
+}
+
+impl Ended {
+    /// Whether TERM was its end: it did not listen for it.
+    pub fn is_by_term(self) -> bool {
+        matches!(self, Self::Signal { number, .. } if number == Signal::TERM.as_raw())
+    }
+
+    /// For people; `None` when nobody knows.
+    pub fn words(ended: Option<Self>) -> String {
+        match ended {
+            Some(Self::Code(3)) => "exit 3, its root supervisor gave up".to_owned(),
+            Some(Self::Code(code)) => format!("exit {code}"),
+            Some(Self::Signal { number, core_dumped }) => {
+                format!("signal {number}{}", if core_dumped { " (core dumped)" } else { "" })
+            }
+            None => "unknown exit".to_owned(),
+        }
+    }
 }
 
 #[cfg(test)]

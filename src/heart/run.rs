@@ -12,9 +12,10 @@ use rustix::process::{Pid, Signal, set_child_subreaper, setsid};
 
 use super::binaries::Binaries;
 use super::children::{Children, Collected, any_ended};
-use super::core::{Core, Effect, Event, Program};
+use super::core::{Core, Effect, Event};
 use super::ending::{Ending, Round};
 use super::guarding::Guard;
+use super::hunt::{self, Hunt};
 use super::leavings::Leavings;
 use super::log::{Level, Log};
 use super::manager::{Manager, Passed, take_sockets};
@@ -23,13 +24,14 @@ use super::open_files;
 use super::options::HeartOptions;
 use super::pid_file::{PidFile, PidFileError, Role};
 use super::process::{CoreProcess, ServiceFile};
+use super::program::Program;
 use super::protocol::{FromCore, FromHeart, Welcome};
 use super::signals::Signals;
 use super::store::{self, Store};
 use crate::clock::{Clock, Moment};
 use crate::limits;
 
-/// Exit code of a detached heart that found another service in its runtime folder.
+/// Exit code of a detached heart that found another service in its runtime folder. Only `start-service --daemonize` sees it.
 pub const IN_USE: u8 = 4;
 
 /// Of heart and core in the same release.
@@ -154,16 +156,7 @@ impl Heart {
             self.keep_guard();
             self.carry_out();
             if let Some(code) = self.exit {
-                self.guard.dismiss();
-                // the next start knows by them what could not be ended
-                if !self.leaves_some
-                    && let Some(leavings) = Leavings::read(&self.options.folder)
-                {
-                    leavings.clear();
-                }
-                self.lock.remove();
-                // what is not ours keeps it
-                let _ = std::fs::remove_dir(&self.options.folder);
+                self.leave();
                 return code;
             }
             self.wait();
@@ -189,6 +182,28 @@ impl Heart {
             }
             self.manager.look(self.clock.now(), &self.log);
         }
+    }
+
+    /// Takes everything away, when nobody lives who needs it.
+    fn leave(self) {
+        let leavings = Leavings::read(&self.options.folder);
+        if self.core.could_not_start() && leavings.as_ref().is_some_and(hunt::finds_any) {
+            let grace = humantime::format_duration(self.options.adoption_grace);
+            let said = format!(
+                "models of the service before live: the guard ends them, unless a start takes them over within {grace}"
+            );
+            self.log.write(Level::Error, &said);
+            // the end of this process is the guard's word to begin
+            return;
+        }
+        self.guard.dismiss();
+        // the next start knows by them what could not be ended
+        if let Some(leavings) = leavings.filter(|_| !self.leaves_some) {
+            leavings.clear();
+        }
+        self.lock.remove();
+        // what is not ours keeps it
+        let _ = std::fs::remove_dir(&self.options.folder);
     }
 
     fn now(&self) -> Moment {
@@ -409,13 +424,24 @@ impl Heart {
                     self.tell_end();
                     match &mut self.ending {
                         Some(ending) => ending.hurry(grace, now),
-                        None => self.ending = Some(Ending::begin(grace, now)),
+                        None => {
+                            let hunt = self.hunt();
+                            self.ending = Some(Ending::begin(grace, hunt, now));
+                        }
                     }
                 }
                 Effect::Exit(code) => self.exit = Some(code),
                 Effect::Say(line) => self.log.write(Level::Error, &line),
             }
         }
+    }
+
+    /// For what was adopted from another heart.
+    fn hunt(&self) -> Option<Hunt> {
+        if self.core.could_not_start() {
+            return None;
+        }
+        Leavings::read(&self.options.folder).map(|leavings| Hunt::for_strangers(&leavings))
     }
 
     fn start(&mut self, program: &Program) {

@@ -292,6 +292,16 @@ impl Service {
         self.manager.receive();
     }
 
+    /// Starts it again in its folder, this way, when that cannot go well; answers how it ended.
+    pub fn fails_to_start_again(&mut self, way: &str) -> ExitStatus {
+        let log = fs::OpenOptions::new().append(true).open(self.folder.path().join("service.log"));
+        let log = log.expect("opened");
+        self.child =
+            symphony_into(way, self.folder.path(), &self.mark, log).spawn().expect("started");
+        self.status = None;
+        self.ended()
+    }
+
     /// Changes its configuration, which it reads at its next start or reload.
     pub fn configure(&self, change: impl FnOnce(&mut Value)) {
         let file = self.folder.path().join("config.json");

@@ -167,6 +167,61 @@ fn a_start_within_the_grace_adopts_all() {
     service.stop();
 }
 
+/// A service of one model, left by heart and core, with something of somebody else in the place of its socket.
+fn left_with_an_obstacle() -> (Service, crate::service::Row) {
+    let change = |configuration: &mut serde_json::Value| {
+        configuration["service"]["heart"]["adoption_grace"] = json!("1m");
+    };
+    let mut service = Service::through_heart_with(&[fake("a", &[])], change);
+    let before = service.load("a");
+    kill_both(&mut service);
+    let socket = service.folder().join("sockets/cli");
+    std::fs::remove_file(&socket).expect("removed");
+    std::fs::write(&socket, "my thesis").expect("written");
+    (service, before)
+}
+
+#[test]
+fn a_start_that_fails_leaves_the_models_to_the_next_one() {
+    let (mut service, before) = left_with_an_obstacle();
+    assert_eq!(service.fails_to_start_again("start-service").code(), Some(1));
+    assert!(service.log().contains("models of the service before live"), "{}", service.log());
+    std::fs::remove_file(service.folder().join("sockets/cli")).expect("removed");
+    service.start_again();
+    let after = service.wait_for_state("a", "ready");
+    assert_eq!((after.pid(), after.generation()), (before.pid(), before.generation()));
+    service.stop();
+}
+
+#[test]
+fn a_start_without_a_heart_that_fails_leaves_nobody_for_ever() {
+    let (mut service, before) = left_with_an_obstacle();
+    assert_eq!(service.fails_to_start_again("serve").code(), Some(1));
+    until("the end of the model", || (!runs(before.pid())).then_some(()));
+    until("the end of the guard", || service.mark().processes().is_empty().then_some(()));
+    assert!(!service.folder().join("run").exists());
+}
+
+#[test]
+fn a_heart_that_gives_up_ends_what_it_adopted() {
+    let change = |configuration: &mut serde_json::Value| {
+        configuration["service"]["heart"]["adoption_grace"] = json!("1m");
+        configuration["service"]["heart"]["restarts"] = json!(0);
+    };
+    let deaf = fake("deaf", &["--ignore-term"]).with("stop", json!({ "grace": "200ms" }));
+    let mut service = Service::through_heart_with(&[fake("a", &[]), deaf], change);
+    let before = [service.load("a"), service.load("deaf")];
+    kill_both(&mut service);
+    service.start_again();
+    for row in &before {
+        assert_eq!(service.wait_for_state(row.name(), "ready").pid(), row.pid());
+    }
+    processes::signal(service.core_pid(), Signal::KILL);
+    assert_eq!(service.ended().code(), Some(3));
+    assert!(before.iter().all(|row| !runs(row.pid())));
+    assert!(!service.folder().join("run").exists());
+}
+
 #[test]
 fn a_service_without_a_heart_takes_its_models_along() {
     let mut service = Service::start(&[fake("a", &["--fork", "2"]), fake("b", &[])]);
