@@ -341,6 +341,7 @@ impl World {
         self.started.push((place, round));
         self.members[place].lives = true;
         self.members[place].standing.round = Some(round);
+        self.members[place].standing.turns += 1;
         self.set(place, Phase::Coming);
     }
 

@@ -36,6 +36,8 @@ pub(super) struct Turns {
     /// The group that the following is about.
     of: Option<GroupName>,
     round: Option<u64>,
+    /// Turns that this actor took.
+    taken: u64,
     failures: Vec<Moment>,
     fresh_since: Option<Moment>,
 }
@@ -240,6 +242,7 @@ impl InstanceActor {
             until: machine.wait_until(),
             failures: self.turns.failures.clone(),
             fresh_since: self.turns.fresh_since,
+            turns: self.turns.taken,
         }
     }
 
@@ -249,6 +252,7 @@ impl InstanceActor {
             Order::Turn { generation, round } => {
                 if waits && generation == self.machine.generation() {
                     self.turns.round = Some(round);
+                    self.turns.taken += 1;
                     self.grant(ctx);
                 }
             }

@@ -101,8 +101,8 @@ struct Member {
     gave_up: Option<GaveUp>,
     /// Whom it was told to wait for.
     waits_for: Option<usize>,
-    /// The start that its present actor was given a turn for.
-    turn: Option<Generation>,
+    /// The start that its present actor was given a turn for, and how many it had taken before.
+    turn: Option<(Generation, u64)>,
 }
 
 /// See the module.
@@ -170,8 +170,10 @@ impl GroupCore {
     ) -> Vec<Effect> {
         let Some(member) = self.members.get_mut(place) else { return Vec::new() };
         let mut standing = standing;
-        let of_turn = !new_actor && member.turn == Some(standing.generation);
-        if of_turn && standing.phase == Phase::Waiting && standing.round != member.standing.round {
+        let of_turn = member.turn.is_some_and(|(generation, before)| {
+            !new_actor && generation == standing.generation && standing.turns <= before
+        });
+        if of_turn && standing.phase == Phase::Waiting {
             // told before it got its turn, which is on its way
             standing.phase = member.standing.phase;
             standing.round = member.standing.round;
@@ -409,7 +411,7 @@ impl GroupCore {
             let member = &mut self.members[place];
             let generation = member.standing.generation;
             member.waits_for = None;
-            member.turn = Some(generation);
+            member.turn = Some((generation, member.standing.turns));
             member.standing.phase = Phase::Coming;
             member.standing.round = Some(round);
             self.effects.push(Effect::Order(place, Order::Turn { generation, round }));

@@ -13,6 +13,11 @@ fn standing(phase: Phase, round: Option<u64>) -> Standing {
     Standing { phase, round, why: "exit 3".into(), ..Standing::default() }
 }
 
+/// It took its turn, and waits for another one.
+fn again(round: u64) -> Standing {
+    Standing { turns: 1, ..standing(Phase::Waiting, Some(round)) }
+}
+
 fn orders(effects: Vec<Effect>) -> Vec<(usize, Order)> {
     let orders = effects.into_iter().filter_map(|effect| match effect {
         Effect::Order(place, order) => Some((place, order)),
@@ -160,18 +165,28 @@ fn other_rules_take_nobody_down() {
     // a is the last one now, and goes with b
     let along = Order::Along("with b: exit 3".into());
     assert_eq!(
-        tell(&mut core, 0, standing(Phase::Waiting, Some(1))),
+        tell(&mut core, 0, again(1)),
         [(2, along), (0, Order::WaitFor(ModelName::try_new("a").expect("a name"))),]
     );
+}
+
+#[test]
+fn a_word_that_crossed_a_turn_loses_no_process() {
+    let mut core = pair(GroupStrategy::RestForOne);
+    assert_eq!(tell(&mut core, 1, again(1)), [(1, turn(1))]);
+    // told again before the turn came, since its failures are forgotten
+    let word = Standing { fresh_since: Some(NOW), ..again(1) };
+    assert_eq!(tell(&mut core, 1, word), [(0, Order::Forget(NOW))]);
+    assert_eq!(core.standing(1).map(|standing| standing.phase), Some(Phase::Coming));
 }
 
 #[test]
 fn what_the_kernel_holds_is_waited_for() {
     let mut core = pair(GroupStrategy::OneForAll);
     tell(&mut core, 0, standing(Phase::Stuck, Some(1)));
-    let told = tell(&mut core, 1, standing(Phase::Waiting, Some(1)));
+    let told = tell(&mut core, 1, again(1));
     assert_eq!(told, [(1, Order::WaitFor(ModelName::try_new("a").expect("a name")))]);
-    tell(&mut core, 0, standing(Phase::Waiting, Some(1)));
+    tell(&mut core, 0, again(1));
     assert_eq!(core.standing(0).map(|standing| standing.phase), Some(Phase::Coming));
 }
 

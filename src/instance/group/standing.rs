@@ -61,6 +61,8 @@ pub struct Standing {
     pub generation: Generation,
     /// In which round of the group its last process was started; `None`: none since it was loaded.
     pub round: Option<u64>,
+    /// How many turns its actor took: a word that was told before a turn is told from one after it.
+    pub turns: u64,
     /// Why its last process ended, or why it is parked.
     pub why: String,
     /// When its rest is over.
@@ -77,6 +79,7 @@ impl Default for Standing {
             phase: Phase::Unknown,
             generation: Generation::default(),
             round: None,
+            turns: 0,
             why: String::new(),
             until: None,
             failures: Vec::new(),
