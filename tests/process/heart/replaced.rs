@@ -25,7 +25,8 @@ fn sigkilled_core_is_replaced() {
     assert_eq!(status["heart"]["pid"], service.pid());
     assert_eq!(status["heart"]["last_cause"], "signal 9");
     assert_eq!(status["heart"]["is_lost"], false);
-    assert_eq!(replaced(&service), ["signal 9"]);
+    // the sockets are open a moment before it is written down
+    until("the event", || (replaced(&service) == ["signal 9"]).then_some(()));
     assert!(service.log().contains(&format!("the core (pid {before}) is lost: signal 9")));
     service.load("a");
     service.stop();
