@@ -202,6 +202,16 @@ fn core_of(service: &Service) -> u32 {
     u32::try_from(status["pid"].as_u64().expect("a number")).expect("fits")
 }
 
+/// Whether no thread of a process runs any more: a signal is on its way for a moment.
+fn is_stopped(pid: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it lives").flatten();
+    let mut states = threads.map(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next())
+    });
+    states.all(|state| state.is_none_or(|state| state == 'T'))
+}
+
 #[test]
 fn a_client_that_comes_while_no_core_lives_waits_and_is_served() {
     let (listener, address) = listener();
@@ -212,6 +222,7 @@ fn a_client_that_comes_while_no_core_lives_waits_and_is_served() {
         let core = core_of(&service);
         // stopped, the core takes nobody in: the client is in the queue when it dies
         processes::signal(core, Signal::STOP);
+        until("the stop of all its threads", || is_stopped(core).then_some(()));
         let waiting = connect(address);
         processes::signal(core, Signal::KILL);
         until("its end", || (!processes::runs(core)).then_some(()));
